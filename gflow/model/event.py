@@ -1,0 +1,231 @@
+"""What happened: the complete list of things the core reacts to.
+
+Requests carry the uid of who asked; everything else is a report from another process. A handler
+that cannot grant a request raises :class:`gflow.errors.Refused` and has changed nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from gflow.model.job import Process, Spec
+from gflow.model.resources import Capacity
+
+# --- requests -----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, frozen=True)
+class Submit:
+    """New jobs and arrays, admitted whole or not at all. ``hold``: per spec, None or "user"."""
+
+    specs: tuple[Spec, ...]
+    uid: int
+    holds: tuple[str | None, ...] = ()
+    #: More of the same request follows: no scheduling pass yet.
+    more: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class Cancel:
+    """End a job, a task or a whole array."""
+
+    job_id: int
+    uid: int
+    cause: str = "cancel"
+    #: Recorded as the job's reason; None: who cancelled it.
+    reason: str | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class SendSignal:
+    """Deliver a signal to the command (or the whole tree) without changing the state."""
+
+    job_id: int
+    uid: int
+    signal: int
+    tree: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class Hold:
+    """Keep a pending job from starting. ``admin``: only an admin may release it."""
+
+    job_id: int
+    uid: int
+    admin: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class Release:
+    """Undo a hold."""
+
+    job_id: int
+    uid: int
+    admin: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class Update:
+    """Change fields of a job: spec fields while pending; priority and time_limit_s later too."""
+
+    job_id: int
+    uid: int
+    #: Field of Spec or Resources → new value, already validated; None clears.
+    changes: dict[str, Any] = field(default_factory=dict)
+    #: Admins may raise priority and time limits beyond what owners may.
+    admin: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class Requeue:
+    """Run a job again: an active one is ended first, an ended one becomes pending."""
+
+    job_id: int
+    uid: int
+
+
+@dataclass(slots=True, frozen=True)
+class Suspend:
+    """Stop the tree of a running job (SIGSTOP)."""
+
+    job_id: int
+    uid: int
+
+
+@dataclass(slots=True, frozen=True)
+class Resume:
+    """Continue a suspended job (SIGCONT)."""
+
+    job_id: int
+    uid: int
+
+
+# --- reports from the launcher ------------------------------------------------------------------
+
+
+@dataclass(slots=True, frozen=True)
+class Started:
+    """The command of an attempt runs."""
+
+    job_id: int
+    attempt: int
+    shim: Process
+    process: Process
+    #: Epoch seconds at which exec succeeded.
+    started_at: float
+    started_boot_s: float
+
+
+@dataclass(slots=True, frozen=True)
+class StartFailed:
+    """An attempt did not come to exec. ``transient``: the machine was short of something."""
+
+    job_id: int
+    attempt: int
+    #: The operating system's words, with the path it complained about.
+    message: str
+    transient: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class Exited:
+    """The command ended; its tree may not be empty yet. Exactly one of the two codes is set."""
+
+    job_id: int
+    attempt: int
+    exit_code: int | None
+    signal: int | None
+    finished_at: float
+    #: From wait4: {cpu_s, user_s, system_s, max_rss_bytes, …}.
+    usage: dict[str, Any] | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Gone:
+    """Nothing of the attempt is left: its resources are free."""
+
+    job_id: int
+    attempt: int
+
+
+@dataclass(slots=True, frozen=True)
+class Lost:
+    """The attempt's end could not be observed and nothing of it is left. Never a success."""
+
+    job_id: int
+    attempt: int
+    message: str
+
+
+@dataclass(slots=True, frozen=True)
+class Adopted:
+    """Recovery found an attempt that runs (or ran): true whatever the store says."""
+
+    job_id: int
+    attempt: int
+    shim: Process | None
+    process: Process | None
+    started_at: float
+    started_boot_s: float
+    #: The end cannot be observed exactly any more: the shim is dead, the command may live.
+    end_unknown: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class NeverStarted:
+    """Recovery proved that an attempt never came to exec: back to pending, nothing counted."""
+
+    job_id: int
+    attempt: int
+
+
+# --- reports from elsewhere ---------------------------------------------------------------------
+
+
+@dataclass(slots=True, frozen=True)
+class Sampled:
+    """Usage measured by the monitor: (job id, attempt, figures)."""
+
+    samples: tuple[tuple[int, int, dict[str, Any]], ...]
+
+
+@dataclass(slots=True, frozen=True)
+class CapacityChanged:
+    """The machine, its cards or the configuration's limits changed."""
+
+    capacity: Capacity
+
+
+@dataclass(slots=True, frozen=True)
+class Ready:
+    """Recovery is over: scheduling may begin."""
+
+
+@dataclass(slots=True, frozen=True)
+class Wake:
+    """A moment asked for by ``next_wakeup`` has come (or scheduling may go on)."""
+
+
+Event = (
+    Submit
+    | Cancel
+    | SendSignal
+    | Hold
+    | Release
+    | Update
+    | Requeue
+    | Suspend
+    | Resume
+    | Started
+    | StartFailed
+    | Exited
+    | Gone
+    | Lost
+    | Adopted
+    | NeverStarted
+    | Sampled
+    | CapacityChanged
+    | Ready
+    | Wake
+)

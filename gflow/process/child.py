@@ -1,0 +1,77 @@
+"""How a process of ours begins.
+
+A child of the supervisor must never act on signals meant for its parent: a terminal's Ctrl-C, or,
+on Python 3.11, a byte in the wake-up descriptor that it shares with its parent's event loop after a
+fork. So the first statements of every child are those of :func:`begin`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable
+
+#: Signals that a service process ignores: only EOF, the sentinel or SIGKILL end it.
+SHIELDED = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGTSTP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGPIPE,
+    signal.SIGALRM,
+)
+
+
+def begin(title: str, keep_fds: Iterable[int] = ()) -> None:
+    """Become a process of its own: own session, own title, shielded, only the given descriptors.
+
+    Standard input becomes /dev/null; standard output and error stay. ``keep_fds`` stay as they are.
+    """
+    if os.getpid() != os.getsid(0):
+        os.setsid()
+    signal.set_wakeup_fd(-1)
+    for number in SHIELDED:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    close_fds_except((0, 1, 2, *keep_fds))
+    null = os.open(os.devnull, os.O_RDONLY)
+    if null != 0:
+        os.dup2(null, 0)
+        os.close(null)
+    os.chdir("/")
+    set_title(title)
+
+
+def set_title(title: str) -> None:
+    """Show ``gflow: <title>`` in ps."""
+    import setproctitle
+
+    setproctitle.setproctitle(f"gflow: {title}")
+
+
+def close_fds_except(keep: Iterable[int]) -> None:
+    """Close every descriptor that is not in ``keep`` (close_range(2) between them)."""
+    low = 0
+    for fd in sorted(set(keep)):
+        if fd > low:
+            os.closerange(low, fd)
+        low = fd + 1
+    os.closerange(low, os.sysconf("SC_OPEN_MAX"))
+
+
+def reset_signals() -> None:
+    """Give the next exec default dispositions and an empty mask, as a shell would."""
+    for number in range(1, signal.NSIG):
+        if number in (signal.SIGKILL, signal.SIGSTOP):
+            continue
+        try:
+            signal.signal(number, signal.SIG_DFL)
+        except (OSError, ValueError):
+            continue  # reserved by the C library
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
