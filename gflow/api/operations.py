@@ -1,0 +1,215 @@
+"""What the server asks of the supervisor: one protocol, implemented by ``gflow.supervisor``.
+
+Every method answers with values that JSON can carry (records are the shapes of DESIGN, section 7) and
+raises :class:`gflow.errors.Refused` when a request cannot be granted; nothing has changed then. The
+implementation keeps every turn of the loop short: what touches many jobs yields between slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from gflow.api.feed import Feed
+    from gflow.model.job import Spec
+
+#: A JSON object.
+Record = dict[str, Any]
+
+
+@dataclass(slots=True, frozen=True)
+class Peer:
+    """Who is at the other end of a connection, as the kernel said (SO_PEERCRED), once, at accept."""
+
+    uid: int
+    gid: int
+    #: 0 when the peer lives in another pid namespace.
+    pid: int
+    #: None while the name of the uid is not known; its number is shown instead.
+    user: str | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Submission:
+    """One validated spec, and the data that its blob keys name."""
+
+    spec: Spec
+    hold: bool = False
+    #: Blob key → compressed data (zlib), for ``spec.env`` and ``spec.script``.
+    blobs: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Action(StrEnum):
+    """What can be asked of jobs that exist, beside a change of their fields."""
+
+    CANCEL = "cancel"
+    HOLD = "hold"
+    RELEASE = "release"
+    REQUEUE = "requeue"
+    SUSPEND = "suspend"
+    RESUME = "resume"
+    SIGNAL = "signal"
+
+
+@dataclass(slots=True, frozen=True)
+class JobFilter:
+    """Which jobs are meant: every given condition must hold; None does not restrict."""
+
+    #: Jobs and arrays (an array's id means all of its tasks).
+    ids: tuple[int, ...] | None = None
+    #: User names, or uids in digits.
+    users: tuple[str, ...] | None = None
+    #: State values; None: those that are not terminal.
+    states: tuple[str, ...] | None = None
+    names: tuple[str, ...] | None = None
+    projects: tuple[str, ...] | None = None
+    #: Also the terminal states that are still kept in memory.
+    ended: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class HistoryFilter:
+    """Which finished jobs are meant; as JobFilter. Times are epoch seconds, half open."""
+
+    ids: tuple[int, ...] | None = None
+    users: tuple[str, ...] | None = None
+    states: tuple[str, ...] | None = None
+    names: tuple[str, ...] | None = None
+    projects: tuple[str, ...] | None = None
+    finished_since: float | None = None
+    finished_before: float | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class JobReference:
+    """A job as users write it: ``7``, ``7_3`` (task of an array), ``@`` (my last), ``@~1``."""
+
+    #: None for ``@``.
+    id: int | None = None
+    #: Task number; None: the job or the whole array.
+    task: int | None = None
+    #: Steps back from the peer's last submission; None unless ``@``.
+    back: int | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class LogSlice:
+    """A piece of a job's output."""
+
+    data: bytes
+    #: Where ``data`` begins in the file.
+    offset: int
+    #: Length of the file when it was read; 0 when there is none yet.
+    size_bytes: int
+    #: The job is in a terminal state: nothing will follow ``size_bytes``.
+    ended: bool
+
+
+class Operations(Protocol):
+    """What the supervisor can do for a peer that was let in."""
+
+    @property
+    def feed(self) -> Feed:
+        """Events of all jobs; the server replays and follows it."""
+        ...
+
+    def user_name(self, uid: int) -> str | None:
+        """Name of a user, from memory alone; None while it is not known."""
+        ...
+
+    async def resolve(self, peer: Peer, reference: JobReference) -> int:
+        """Id of the job, array or task; NOT_FOUND when there is none (history included)."""
+        ...
+
+    async def submit(
+        self, peer: Peer, submissions: Sequence[Submission], *, wait: bool, key: str | None
+    ) -> Record:
+        """``{"job_ids": […], "durable": bool}``, whole or not at all; ``"array_tasks"`` for one array.
+
+        ``wait``: answer after the commit (or after ``ack_timeout_s``, with ``durable`` false).
+        ``key``: an Idempotency-Key; the same key of the same uid returns the same answer.
+        """
+        ...
+
+    async def jobs(self, peer: Peer, which: JobFilter, *, cursor: str | None, limit: int) -> Record:
+        """``{"jobs": [records, by id], "next": cursor or None}``; ``limit`` ≤ 500."""
+        ...
+
+    async def history(
+        self, peer: Peer, which: HistoryFilter, *, cursor: str | None, limit: int
+    ) -> Record:
+        """``{"jobs": [records, latest end first], "next": cursor or None}``; ``limit`` ≤ 500."""
+        ...
+
+    async def job(self, peer: Peer, job_id: int) -> Record:
+        """The record, from history too. ``output_path`` is absolute and has no patterns left."""
+        ...
+
+    async def wait_ended(self, peer: Peer, job_id: int, timeout_s: float) -> Record:
+        """The record, as soon as its state is terminal, or as it is when the time is over."""
+        ...
+
+    async def explain(self, peer: Peer, job_id: int) -> Record:
+        """``{job_id, state, position, blockers, expected_start_at}``."""
+        ...
+
+    async def transitions(self, peer: Peer, job_id: int) -> Record:
+        """``{"transitions": [{at, from, to, cause, uid}, …]}``, oldest first."""
+        ...
+
+    async def update(
+        self, peer: Peer, job_id: int, changes: Mapping[str, Any], *, wait: bool
+    ) -> Record:
+        """``{"job": record, "durable": bool}``. ``changes`` is what ``parse_changes`` returns."""
+        ...
+
+    async def act(
+        self,
+        peer: Peer,
+        action: Action,
+        which: JobFilter,
+        *,
+        wait: bool,
+        signal: int | None = None,
+        tree: bool = False,
+    ) -> Record:
+        """``{"job_ids": […], "refused": [{"id", "kind", "message"}], "durable": bool}``.
+
+        One refusal does not stop the others; an id that does not exist is refused as NOT_FOUND.
+        ``signal`` and ``tree`` belong to Action.SIGNAL. Without ``which.ids`` only what the peer may
+        change is meant (all of its own, unless ``which.users`` says otherwise).
+        """
+        ...
+
+    async def log(
+        self, peer: Peer, job_id: int, *, stream: str, offset: int, limit_bytes: int
+    ) -> LogSlice:
+        """Output from ``offset`` on (negative: from the end). ``stream``: "output" or "error"."""
+        ...
+
+    async def status(self, peer: Peer) -> Record:
+        """The shape of ``status --json`` (DESIGN, section 7)."""
+        ...
+
+    async def ping(self, peer: Peer) -> Record:
+        """``{"version": str, "pid": int}``, at once."""
+        ...
+
+    async def backup(self, peer: Peer, path: str) -> Record:
+        """Write a copy of the store to an absolute path: ``{"path", "size_bytes"}``."""
+        ...
+
+    async def check(self, peer: Peer) -> Record:
+        """Look over the store: ``{"ok": bool, "findings": [sentence, …]}``."""
+        ...
+
+    async def drain(self, peer: Peer, *, reason: str | None) -> Record:
+        """Start no more jobs until ``undrain``: ``{"drained": true}``."""
+        ...
+
+    async def undrain(self, peer: Peer) -> Record:
+        """Start jobs again: ``{"drained": false}``."""
+        ...
