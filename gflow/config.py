@@ -1,8 +1,9 @@
 """Settings: what may be set, its default, and where a value comes from.
 
 ``--flag`` > ``GFLOW_<SECTION>__<KEY>`` > ``~/.config/gflow/gflow.toml`` >
-``/etc/gflow/gflow.toml`` > default. ``GFLOW_CONFIG`` names one file that replaces both. An unknown
-key is an error that names the nearest known one. Hot commands load this module, so it imports tomllib only when a file is there.
+``/etc/gflow/gflow.toml`` > default. ``GFLOW_CONFIG`` names one file that replaces both files.
+An unknown key is an error that names the nearest known one. Hot commands load this module, so it
+imports tomllib only when a file is there.
 """
 
 from __future__ import annotations
@@ -115,22 +116,22 @@ def config_files(environ: dict[str, str] | None = None) -> list[str]:
 def load(
     environ: dict[str, str] | None = None,
     flags: dict[str, dict[str, Any]] | None = None,
+    texts: dict[str, str] | None = None,
 ) -> Config:
     """Read files and environment, apply ``flags`` (table → key → value) on top.
 
+    ``texts`` (path → content) stands for the files when somebody else has read them already.
     Raises ConfigError with one sentence that names file (or variable) and key.
     """
     env = dict(os.environ) if environ is None else environ
     values = defaults()
-    sources = []
-    for path in config_files(env):
-        table = _read_file(path, required=bool(env.get("GFLOW_CONFIG")))
-        if table is not None:
-            sources.append(path)
-            _merge(values, table, path)
+    if texts is None:
+        texts = read_files(env)
+    for path, text in texts.items():
+        _merge(values, parse_text(text, path), path)
     _merge(values, _from_environment(env), "the environment")
     _merge(values, flags or {}, "the command line")
-    return Config(values, sources)
+    return Config(values, [*texts])
 
 
 def parse_text(text: str, path: str) -> dict[str, Any]:
@@ -143,17 +144,19 @@ def parse_text(text: str, path: str) -> dict[str, Any]:
         raise ConfigError(f"cannot read configuration {path}: {error}") from None
 
 
-def _read_file(path: str, *, required: bool) -> dict[str, Any] | None:
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-    except FileNotFoundError:
-        if required:
-            raise ConfigError(f"cannot read configuration {path}: no such file") from None
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read configuration {path}: {error}") from None
-    return parse_text(text, path)
+def read_files(environ: dict[str, str]) -> dict[str, str]:
+    """Path → content of the configuration files that are there. Raises ConfigError."""
+    texts = {}
+    for path in config_files(environ):
+        try:
+            with open(path, encoding="utf-8") as file:
+                texts[path] = file.read()
+        except FileNotFoundError:
+            if environ.get("GFLOW_CONFIG"):
+                raise ConfigError(f"cannot read configuration {path}: no such file") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read configuration {path}: {error}") from None
+    return texts
 
 
 def _from_environment(env: dict[str, str]) -> dict[str, dict[str, Any]]:

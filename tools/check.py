@@ -1,4 +1,4 @@
-"""Run every check, in the order of what fails fastest: ``python tools/check.py [pytest options]``."""
+"""Run every check, the quick ones first: ``python tools/check.py [pytest options]``."""
 
 from __future__ import annotations
 

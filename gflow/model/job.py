@@ -107,6 +107,8 @@ class Spec:
     params: tuple[tuple[str, str], ...] = ()
     #: Free text shown by ``show``.
     comment: str | None = None
+    #: Idempotency key of the request it came with: the same key again yields the same ids.
+    request: str | None = None
 
 
 @dataclass(slots=True, frozen=True)
