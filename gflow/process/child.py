@@ -7,9 +7,12 @@ fork. So the first statements of every child are those of :func:`begin`.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sys
 from collections.abc import Iterable
+from typing import Any
 
 #: Signals that a service process ignores: only EOF, the sentinel or SIGKILL end it.
 SHIELDED = (
@@ -46,6 +49,13 @@ def begin(title: str, keep_fds: Iterable[int] = ()) -> None:
         os.close(null)
     os.chdir("/")
     set_title(title)
+
+
+def arguments() -> tuple[int, dict[str, Any]]:
+    """Descriptor and settings of a process born by exec: ``--fd N --settings JSON``."""
+    words = sys.argv[1:]
+    assert words[::2] == ["--fd", "--settings"], words
+    return int(words[1]), json.loads(words[3])
 
 
 def set_title(title: str) -> None:
