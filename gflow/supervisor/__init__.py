@@ -1,4 +1,4 @@
-"""The supervisor connects the parts: it owns the loop, the children and the API, and decides nothing.
+"""The supervisor connects the parts: it owns loop, children and API, and decides nothing.
 
 ``main`` prepares folders and locks and gives birth to the children before anything else is loaded;
 ``reactor`` is the loop: what happened goes to the core as events, what the core wants done goes to

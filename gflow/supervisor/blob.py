@@ -8,7 +8,7 @@ from gflow.errors import Refused
 
 
 class Blobs:
-    """Hash → data, each held as long as a claim names it. ``claim`` and ``release`` are idempotent."""
+    """Hash → data, held as long as a claim names it. ``claim`` and ``release`` are idempotent."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._data: dict[str, bytes] = {}

@@ -113,7 +113,7 @@ class Child:
         return self.last_end
 
     def respawn_delay_s(self) -> float:
-        """How long to wait before the next birth: nothing at first, doubling while it keeps dying."""
+        """How long to wait before the next birth: nothing at first, longer while it keeps dying."""
         delay_s = self._delay_s
         self._delay_s = min(_LONGEST_DELAY_S, max(0.1, 2 * delay_s))
         return delay_s

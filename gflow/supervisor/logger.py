@@ -6,7 +6,6 @@ process writes to a rotated file, or to the journal through standard error where
 
 from __future__ import annotations
 
-import json
 import logging
 import logging.handlers
 import os
@@ -24,16 +23,19 @@ _PRIORITY = {"D": 7, "I": 6, "W": 4, "E": 3, "C": 2}
 class PipeHandler(logging.Handler):
     """Formats records to single lines and writes them without ever waiting."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        os.set_blocking(fd, False)
-        self._fd = fd
+        self._fd = -1
         #: Lines that found no room, in total and not yet told.
         self.dropped = 0
         self._untold = 0
         self.setFormatter(
             logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
         )
+
+    def attach(self, fd: int) -> None:
+        """Write to this descriptor from now on; it must not block."""
+        self._fd = fd
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line; traceback lines are kept, joined by a visible mark."""
