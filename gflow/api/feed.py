@@ -1,8 +1,8 @@
 """Events that listeners may still ask for: one bounded ring, and a cursor for each listener.
 
-A listener owns nothing but a position, so a slow one costs no memory; when its position has left the
-ring it is told so (``reset``) and starts again from the present. Ids are ``<start>-<n>``: ``start``
-tells one run of the supervisor from the next, ``n`` counts from 1.
+A listener owns nothing but a position, so a slow one costs no memory; when its position has left
+the ring it is told so (``reset``) and starts again from the present. Ids are ``<start>-<n>``:
+``start`` tells one run of the supervisor from the next, ``n`` counts from 1.
 """
 
 from __future__ import annotations

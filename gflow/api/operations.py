@@ -1,8 +1,8 @@
 """What the server asks of the supervisor: one protocol, implemented by ``gflow.supervisor``.
 
-Every method answers with values that JSON can carry (records are the shapes of DESIGN, section 7) and
-raises :class:`gflow.errors.Refused` when a request cannot be granted; nothing has changed then. The
-implementation keeps every turn of the loop short: what touches many jobs yields between slices.
+Every method answers with values that JSON can carry (records are the shapes of DESIGN, section 7)
+and raises :class:`gflow.errors.Refused` when a request cannot be granted; nothing has changed then.
+The implementation keeps every turn of the loop short: what touches many jobs yields between slices.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Record = dict[str, Any]
 
 @dataclass(slots=True, frozen=True)
 class Peer:
-    """Who is at the other end of a connection, as the kernel said (SO_PEERCRED), once, at accept."""
+    """Who is at the other end of a connection: what SO_PEERCRED said, once, at accept."""
 
     uid: int
     gid: int
@@ -127,8 +127,9 @@ class Operations(Protocol):
     async def submit(
         self, peer: Peer, submissions: Sequence[Submission], *, wait: bool, key: str | None
     ) -> Record:
-        """``{"job_ids": […], "durable": bool}``, whole or not at all; ``"array_tasks"`` for one array.
+        """``{"job_ids": […], "durable": bool}``, whole or not at all.
 
+        One array: its one id, and ``"array_tasks": n``.
         ``wait``: answer after the commit (or after ``ack_timeout_s``, with ``durable`` false).
         ``key``: an Idempotency-Key; the same key of the same uid returns the same answer.
         """
@@ -179,8 +180,8 @@ class Operations(Protocol):
         """``{"job_ids": […], "refused": [{"id", "kind", "message"}], "durable": bool}``.
 
         One refusal does not stop the others; an id that does not exist is refused as NOT_FOUND.
-        ``signal`` and ``tree`` belong to Action.SIGNAL. Without ``which.ids`` only what the peer may
-        change is meant (all of its own, unless ``which.users`` says otherwise).
+        ``signal`` and ``tree`` belong to Action.SIGNAL. Without ``which.ids`` only what the peer
+        may change is meant (all of its own, unless ``which.users`` says otherwise).
         """
         ...
 

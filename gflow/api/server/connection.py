@@ -1,0 +1,156 @@
+"""One connection: who is there, and how long and how many of them are let in."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from aiohttp import web
+
+from gflow.api.operations import Peer
+from gflow.errors import Refused
+
+PROTOCOL = "1"
+
+_UCRED = struct.Struct("3i")
+
+
+@dataclass(slots=True, frozen=True)
+class Limits:
+    """What one client, or all of them, may cost."""
+
+    connections: int = 1024
+    body_bytes: int = 32 << 20
+    #: A connection without a complete request, or a reader of an answer that stands still.
+    idle_timeout_s: float = 30.0
+    #: From the head of a request to the last byte of its body.
+    body_timeout_s: float = 30.0
+    #: Specs in one list.
+    specs: int = 10_000
+    array_tasks: int = 1_000_000
+    #: Longest ``until=ended`` of one request.
+    wait_s: float = 300.0
+    #: Silence on an event stream, after which a comment line proves that it is alive.
+    heartbeat_s: float = 15.0
+
+
+def peer_of(sock: socket.socket) -> tuple[int, int, int]:
+    """(uid, gid, pid) of the process that connected (unix(7), SO_PEERCRED)."""
+    pid, uid, gid = _UCRED.unpack(
+        sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    )
+    return uid, gid, pid
+
+
+class Gate:
+    """Decides who comes in; knows every open connection."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        allowed_uids: frozenset[int] | None,
+        user_name: Callable[[int], str | None],
+    ) -> None:
+        self.limits = limits
+        self.open: set[Connection] = set()
+        self._allowed_uids = allowed_uids
+        self._user_name = user_name
+
+    def identify(self, transport: asyncio.BaseTransport) -> Peer:
+        """The peer, or Refused."""
+        uid, gid, pid = peer_of(transport.get_extra_info("socket"))
+        if self._allowed_uids is not None and uid not in self._allowed_uids:
+            raise Refused(
+                Refused.FORBIDDEN, f"cannot let user {uid} in: this supervisor serves one user only"
+            )
+        if len(self.open) >= self.limits.connections:
+            raise Refused(Refused.UNAVAILABLE, "cannot take the connection: too many are open")
+        return Peer(uid, gid, pid, self._user_name(uid))
+
+
+class Connection(web.RequestHandler):
+    """aiohttp's connection, with a known peer and one deadline for everything that idles."""
+
+    __slots__ = ("_gate", "_timer", "gone", "peer")
+
+    def __init__(self, gate: Gate, server: web.Server, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._gate = gate
+        self._timer: asyncio.TimerHandle | None = None
+        #: None until let in.
+        self.peer: Peer | None = None
+        #: Called once when the connection is lost; set by whoever waits on its behalf.
+        self.gone: Callable[[], None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        try:
+            self.peer = self._gate.identify(transport)
+        except Refused as error:
+            plain = cast(asyncio.Transport, transport)
+            plain.write(_refusal(error))
+            plain.close()
+            return
+        self._gate.open.add(self)
+        super().connection_made(transport)
+        self.idle()
+
+    def data_received(self, data: bytes) -> None:
+        if self.peer is not None:
+            super().data_received(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self.peer is None:
+            return
+        self._gate.open.discard(self)
+        self.busy()
+        if self.gone is not None:
+            self.gone()
+        super().connection_lost(exc)
+
+    def busy(self) -> None:
+        """A request is complete (its head at least): the deadline does not run."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def idle(self) -> None:
+        """Nothing is asked, or the answer is on its way: the deadline runs."""
+        self.busy()
+        if self.transport is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._gate.limits.idle_timeout_s, self._expire)
+
+    def _expire(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What was sent is not HTTP: say so as JSON and close."""
+        if status >= 500:
+            self.logger.error("request failed", exc_info=exc)
+        text = "what was sent is not understood" if status < 500 else "the request failed"
+        kind = Refused.INVALID if status < 500 else "internal"
+        response = web.json_response({"error": {"kind": kind, "message": text}}, status=status)
+        response.force_close()
+        return response
+
+
+def _refusal(error: Refused) -> bytes:
+    """A whole answer, for a connection that never becomes one."""
+    status = Refused.HTTP_STATUS[error.kind]
+    body = f'{{"error": {{"kind": "{error.kind}", "message": "{error}"}}}}'.encode()
+    head = (
+        f"HTTP/1.1 {status} Refused\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
+        f"Gflow-Protocol: {PROTOCOL}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body

@@ -1,0 +1,376 @@
+"""Paths of the API and what each does (DESIGN, section 7)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from aiohttp import web
+
+from gflow.api import field
+from gflow.api.field import Invalid
+from gflow.api.grammar import MAX_ID
+from gflow.api.operations import Action, JobFilter, JobReference, Operations, Peer, Submission
+from gflow.api.quantity import GrammarError, parse_signal
+from gflow.api.server import body, query, stream
+from gflow.api.server.connection import Connection, Limits
+from gflow.api.server.query import Query
+from gflow.api.server.turn import Turn
+from gflow.api.specification import Parser, parse_changes, references_of
+from gflow.errors import Refused
+
+_MAX_KEY = 255
+
+
+class Routes:
+    """Handlers of one server; each turns a request into one call of the operations."""
+
+    def __init__(self, operations: Operations, limits: Limits, streams: stream.Streams) -> None:
+        self._operations = operations
+        self._limits = limits
+        self._streams = streams
+
+    def table(self) -> list[web.RouteDef]:
+        """Every path and method that there is."""
+        return [
+            web.post("/v1/jobs", self.submit),
+            web.get("/v1/jobs", self.jobs),
+            web.get("/v1/jobs/{job}", self.job),
+            web.patch("/v1/jobs/{job}", self.update),
+            web.get("/v1/jobs/{job}/log", self.log),
+            web.get("/v1/jobs/{job}/explain", self.explain),
+            web.get("/v1/jobs/{job}/transitions", self.transitions),
+            web.post("/v1/jobs/{job}/{action}", self.act_on_one),
+            web.post("/v1/actions/{action}", self.act_on_many),
+            web.get("/v1/history", self.history),
+            web.get("/v1/events", self.events),
+            web.get("/v1/status", self.status),
+            web.get("/v1/ping", self.ping),
+            web.post("/v1/backup", self.backup),
+            web.post("/v1/check", self.check),
+            web.post("/v1/drain", self.drain),
+            web.post("/v1/undrain", self.undrain),
+        ]
+
+    # --- submission -------------------------------------------------------------------------
+
+    async def submit(self, request: web.Request) -> web.StreamResponse:
+        """One spec or a list of them, whole or not at all."""
+        peer = _peer(request)
+        wait = Query(request, "wait").flag("wait", True)
+        key = _idempotency_key(request)
+        raws = await self._raw_specs(request)
+        references = {}
+        for raw in raws:
+            for reference in references_of(raw):
+                if reference not in references:
+                    references[reference] = await self._operations.resolve(peer, reference)
+        parser = Parser(peer, max_array_tasks=self._limits.array_tasks, references=references)
+        submissions: list[Submission] = []
+        turn = Turn()
+        for number, raw in enumerate(raws):
+            steps = parser.steps(raw)
+            try:
+                while True:
+                    next(steps)
+                    await turn.breathe()
+            except StopIteration as end:
+                submissions.append(end.value)
+            except Refused as error:
+                if len(raws) == 1:
+                    raise
+                raise Refused(error.kind, f"{error} (item {number} of the list)") from None
+            await turn.breathe()
+        answer = await self._operations.submit(peer, submissions, wait=wait, key=key)
+        return _answer(answer, status=201)
+
+    async def _raw_specs(self, request: web.Request) -> list[object]:
+        raws: list[object] = []
+        async for raw in body.read_items(request, self._limits):
+            if len(raws) >= self._limits.specs:
+                raise Refused(
+                    Refused.TOO_LARGE, f"cannot submit more than {self._limits.specs} jobs at once"
+                )
+            raws.append(raw)
+        if not raws:
+            raise Refused(Refused.INVALID, "cannot submit jobs: the list is empty")
+        return raws
+
+    # --- looking ----------------------------------------------------------------------------
+
+    async def jobs(self, request: web.Request) -> web.StreamResponse:
+        """A page of live jobs (``all=true``: recently ended ones too)."""
+        asked = Query(request, "all", "cursor", "limit", filters=True)
+        peer = _peer(request)
+        which = await query.job_filter(
+            asked.conditions(), self._resolver(peer), ended=asked.flag("all", False)
+        )
+        cursor, limit = asked.page
+        return await _page(await self._operations.jobs(peer, which, cursor=cursor, limit=limit))
+
+    async def history(self, request: web.Request) -> web.StreamResponse:
+        """A page of ended jobs, latest end first."""
+        asked = Query(request, "since", "before", "cursor", "limit", filters=True)
+        peer = _peer(request)
+        since, before = (
+            None if asked.text(key) is None else asked.number(key, 0, -(1 << 36), 1 << 36)
+            for key in ("since", "before")
+        )
+        which = await query.history_filter(asked.conditions(), self._resolver(peer), since, before)
+        cursor, limit = asked.page
+        return await _page(await self._operations.history(peer, which, cursor=cursor, limit=limit))
+
+    async def job(self, request: web.Request) -> web.StreamResponse:
+        """One record; ``until=ended`` waits for its end, ``timeout_s`` at most."""
+        asked = Query(request, "until", "timeout_s")
+        peer = _peer(request)
+        job_id = await self._job_id(request, peer)
+        until = asked.text("until")
+        if until is None:
+            return _answer(await self._operations.job(peer, job_id))
+        if until != "ended":
+            raise Refused(Refused.INVALID, "cannot take the request: until must be ended")
+        wait_s = self._limits.wait_s
+        timeout_s = asked.number("timeout_s", wait_s, 0, float("inf"))
+        return await self._wait_ended(request, peer, job_id, min(timeout_s, wait_s))
+
+    async def _wait_ended(
+        self, request: web.Request, peer: Peer, job_id: int, timeout_s: float
+    ) -> web.StreamResponse:
+        connection = _connection(request)
+        wake = self._streams.enter(connection)
+        waiting = asyncio.ensure_future(self._operations.wait_ended(peer, job_id, timeout_s))
+        disturbed = asyncio.ensure_future(wake.wait())
+        try:
+            await asyncio.wait((waiting, disturbed), return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                raise Refused(Refused.UNAVAILABLE, "cannot wait any longer: the supervisor ends")
+            return _answer(waiting.result())
+        finally:
+            waiting.cancel()
+            disturbed.cancel()
+            self._streams.leave(connection, wake)
+
+    async def explain(self, request: web.Request) -> web.StreamResponse:
+        """Every reason why the job waits, and when it may start."""
+        Query(request)
+        peer = _peer(request)
+        return _answer(await self._operations.explain(peer, await self._job_id(request, peer)))
+
+    async def transitions(self, request: web.Request) -> web.StreamResponse:
+        """What the job went through."""
+        Query(request)
+        peer = _peer(request)
+        return _answer(await self._operations.transitions(peer, await self._job_id(request, peer)))
+
+    async def log(self, request: web.Request) -> web.StreamResponse:
+        """Output from ``offset`` on; ``follow=true`` goes on until the job has ended."""
+        asked = Query(request, "stream", "offset", "limit", "follow")
+        peer = _peer(request)
+        job_id = await self._job_id(request, peer)
+        which = asked.text("stream") or "output"
+        if which not in ("output", "error"):
+            raise Refused(Refused.INVALID, "cannot read the log: stream must be output or error")
+        piece = await self._operations.log(
+            peer,
+            job_id,
+            stream=which,
+            offset=asked.integer("offset", 0, -MAX_ID, MAX_ID),
+            limit_bytes=asked.integer("limit", stream.LOG_BYTES, 1, stream.LOG_BYTES),
+        )
+        if asked.flag("follow", False):
+            return await stream.follow_log(
+                request,
+                _connection(request),
+                self._operations,
+                peer,
+                self._streams,
+                job_id,
+                which,
+                piece,
+            )
+        return web.Response(body=piece.data, headers=stream.log_headers(piece))
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Server-sent events, from ``Last-Event-ID`` on; ``job`` (repeated) narrows them."""
+        asked = Query(request, "job")
+        peer = _peer(request)
+        words = asked.words("job")
+        jobs = None if words is None else {await self._resolve(peer, word) for word in words}
+        last_id = request.headers.get("Last-Event-ID")
+        return await stream.follow_events(
+            request,
+            _connection(request),
+            self._operations.feed,
+            self._streams,
+            self._limits,
+            last_id,
+            jobs,
+        )
+
+    # --- changing ---------------------------------------------------------------------------
+
+    async def update(self, request: web.Request) -> web.StreamResponse:
+        """Change fields of one job; null clears."""
+        wait = Query(request, "wait").flag("wait", True)
+        peer = _peer(request)
+        raw = await body.read_object(request, self._limits)
+        job_id = await self._job_id(request, peer)
+        references = {
+            reference: await self._operations.resolve(peer, reference)
+            for reference in references_of(raw)
+        }
+        changes = parse_changes(raw, references)
+        return _answer(await self._operations.update(peer, job_id, changes, wait=wait))
+
+    async def act_on_one(self, request: web.Request) -> web.StreamResponse:
+        """cancel, hold, release, … one job."""
+        action = _action(request)
+        wait = Query(request, "wait").flag("wait", True)
+        peer = _peer(request)
+        options = await body.read_object(request, self._limits)
+        query.conditions_of(options, "signal", "tree")
+        number, tree = _signal_of(action, options)
+        which = JobFilter(ids=(await self._job_id(request, peer),), ended=True)
+        answer = await self._operations.act(
+            peer, action, which, wait=wait, signal=number, tree=tree
+        )
+        for refusal in answer["refused"]:
+            raise Refused(refusal["kind"], refusal["message"])
+        return _answer({"job_ids": answer["job_ids"], "durable": answer["durable"]})
+
+    async def act_on_many(self, request: web.Request) -> web.StreamResponse:
+        """cancel, hold, release, … what a filter in the body says; ``all`` means all of mine."""
+        action = _action(request)
+        wait = Query(request, "wait").flag("wait", True)
+        peer = _peer(request)
+        options = await body.read_object(request, self._limits)
+        conditions = query.conditions_of(options, "signal", "tree", "all")
+        if not conditions and options.get("all") is not True:
+            raise Refused(
+                Refused.INVALID,
+                f"cannot {action} jobs: none is named; name jobs, users, states, names or all",
+            )
+        number, tree = _signal_of(action, options)
+        which = await query.job_filter(
+            conditions, self._resolver(peer), ended="id" in conditions or action == Action.REQUEUE
+        )
+        answer = await self._operations.act(
+            peer, action, which, wait=wait, signal=number, tree=tree
+        )
+        return _answer(answer)
+
+    # --- the service ------------------------------------------------------------------------
+
+    async def status(self, request: web.Request) -> web.StreamResponse:
+        """How the supervisor and its processes are."""
+        Query(request)
+        return _answer(await self._operations.status(_peer(request)))
+
+    async def ping(self, request: web.Request) -> web.StreamResponse:
+        """Whether it answers."""
+        Query(request)
+        return _answer(await self._operations.ping(_peer(request)))
+
+    async def backup(self, request: web.Request) -> web.StreamResponse:
+        """Copy the store to ``path``."""
+        options = await self._options(request, "path")
+        try:
+            path = field.absolute_path(options.get("path"))
+        except Invalid as error:
+            raise Refused(Refused.INVALID, f"cannot back up: path {error}") from None
+        return _answer(await self._operations.backup(_peer(request), path))
+
+    async def check(self, request: web.Request) -> web.StreamResponse:
+        """Look over the store."""
+        await self._options(request)
+        return _answer(await self._operations.check(_peer(request)))
+
+    async def drain(self, request: web.Request) -> web.StreamResponse:
+        """Start no more jobs."""
+        options = await self._options(request, "reason")
+        try:
+            given = options.get("reason")
+            reason = None if given is None else field.text(1024)(given)
+        except Invalid as error:
+            raise Refused(Refused.INVALID, f"cannot drain: reason {error}") from None
+        return _answer(await self._operations.drain(_peer(request), reason=reason))
+
+    async def undrain(self, request: web.Request) -> web.StreamResponse:
+        """Start jobs again."""
+        await self._options(request)
+        return _answer(await self._operations.undrain(_peer(request)))
+
+    # --- parts ------------------------------------------------------------------------------
+
+    async def _options(self, request: web.Request, *known: str) -> dict[str, Any]:
+        Query(request)
+        options = await body.read_object(request, self._limits)
+        query.conditions_of(options, *known)
+        return options
+
+    def _resolver(self, peer: Peer) -> query.Resolve:
+        async def resolve(reference: JobReference) -> int:
+            if reference.id is not None and reference.task is None:
+                return reference.id
+            return await self._operations.resolve(peer, reference)
+
+        return resolve
+
+    async def _job_id(self, request: web.Request, peer: Peer) -> int:
+        return await self._resolve(peer, request.match_info["job"])
+
+    async def _resolve(self, peer: Peer, word: str) -> int:
+        try:
+            reference = field.reference(word)
+        except Invalid as error:
+            raise Refused(Refused.INVALID, f"cannot find the job: its id {error}") from None
+        return await self._resolver(peer)(reference)
+
+
+def _connection(request: web.Request) -> Connection:
+    return cast(Connection, request.protocol)
+
+
+def _peer(request: web.Request) -> Peer:
+    peer = _connection(request).peer
+    assert peer is not None, "requests come from connections that were let in"
+    return peer
+
+
+def _action(request: web.Request) -> Action:
+    try:
+        return Action(request.match_info["action"])
+    except ValueError:
+        raise web.HTTPNotFound from None
+
+
+def _signal_of(action: Action, options: dict[str, Any]) -> tuple[int | None, bool]:
+    given, tree = options.get("signal"), options.get("tree", False)
+    if action is not Action.SIGNAL:
+        if given is not None or tree:
+            raise Refused(Refused.INVALID, f"cannot {action}: signal and tree belong to signal")
+        return None, False
+    if not isinstance(tree, bool):
+        raise Refused(Refused.INVALID, "cannot signal: tree must be true or false")
+    try:
+        return parse_signal(str(given)), tree
+    except GrammarError as error:
+        raise Refused(Refused.INVALID, f"cannot signal: {error}") from None
+
+
+def _idempotency_key(request: web.Request) -> str | None:
+    key: str | None = request.headers.get("Idempotency-Key")
+    if key is not None and not (0 < len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
+        raise Refused(
+            Refused.INVALID, f"cannot use the Idempotency-Key: 1 to {_MAX_KEY} printable characters"
+        )
+    return key
+
+
+def _answer(value: dict[str, Any], status: int = 200) -> web.Response:
+    return web.Response(body=body.dumps(value), status=status, content_type="application/json")
+
+
+async def _page(page: dict[str, Any]) -> web.Response:
+    return web.Response(body=await body.dumps_page(page), content_type="application/json")

@@ -1,0 +1,353 @@
+"""From a JSON spec to values of the model, or to one clear sentence.
+
+A spec is an object with the keys of ``FIELDS`` and ``resources`` one with those of
+``RESOURCE_FIELDS`` (DESIGN, section 7). Unknown keys are refused with the nearest known one. Who
+the submitter is comes from the peer alone: keys that claim it (``uid`` and the like) are ignored.
+Environment and script become blobs: sorted compact JSON (or text), zlib level 1, named by SHA-256
+of the uncompressed bytes. A Parser belongs to one request: specs with equal environments share one
+blob.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+
+from gflow.api import field
+from gflow.api.field import Invalid
+from gflow.api.operations import JobReference, Peer, Submission
+from gflow.api.quantity import nearest, quoted
+from gflow.errors import Refused
+from gflow.model.job import ArraySpec, Dependency, Spec
+from gflow.model.resources import Resources
+
+Check = Callable[[Any], Any]
+References = Mapping[JobReference, int]
+
+#: Identity is never read from a message; these keys may be there and mean nothing.
+IGNORED = frozenset({"user", "uid", "gid", "pid"})
+#: Bytes handled between two moments at which others may run.
+_SLICE_BYTES = 1 << 16
+_SCRIPT_BYTES = 16 << 20
+_ENV_BYTES = 16 << 20
+
+RESOURCE_FIELDS: dict[str, Check] = {
+    "cpus": field.integer(1, 1 << 16),
+    "memory_bytes": field.integer(0, 1 << 53),
+    "gpus": field.integer(0, 1024),
+    "gpu_memory_bytes": field.integer(0, 1 << 53),
+    "gpu_shared": field.boolean,
+    "gres": field.counts,
+    "exclusive": field.boolean,
+    "gpus_allowed": field.integers(0, 1023),
+}
+
+#: What can also be changed while a job exists; null clears (the default comes back).
+CHANGEABLE: dict[str, Check] = {
+    "name": field.text(1024),
+    "time_limit_s": field.optional(field.number(0.001, field.MAX_SECONDS)),
+    "priority": field.integer(-(1 << 31), (1 << 31) - 1),
+    "begin_at": field.optional(field.number(0, 1 << 36)),
+    "nice": field.integer(-20, 19),
+    "retry_delay_s": field.number(0, field.MAX_SECONDS),
+    "retries": field.retries,
+    "requeue": field.boolean,
+    "project": field.optional(field.text(256, empty=False)),
+    "group": field.optional(field.text(256, empty=False)),
+    "grace_period_s": field.optional(field.number(0, 86400)),
+    "linger": field.boolean,
+    "comment": field.optional(field.text(64 << 10)),
+    "dependencies": field.dependencies,
+    "dependency_mode": field.choice("all", "any"),
+    "kill_on_invalid_dependency": field.boolean,
+    "output_path": field.optional(field.path),
+    "error_path": field.optional(field.path),
+    "open_mode": field.choice("append", "truncate"),
+    "resources": field.mapping,
+}
+
+FIELDS: dict[str, Check] = {
+    **CHANGEABLE,
+    "command": field.command,
+    "script": field.text(_SCRIPT_BYTES, empty=False),
+    "args": field.words,
+    "cwd": field.absolute_path,
+    "env": field.mapping,
+    "umask": field.integer(0, 0o777),
+    "rlimits": field.rlimits,
+    "hold": field.boolean,
+    "array": field.array,
+    "params": field.strings,
+}
+
+#: Fields whose checked value is the Spec's, unchanged.
+_PLAIN_FIELDS = (
+    "time_limit_s",
+    "priority",
+    "begin_at",
+    "nice",
+    "retry_delay_s",
+    "retries",
+    "requeue",
+    "project",
+    "group",
+    "grace_period_s",
+    "linger",
+    "comment",
+    "kill_on_invalid_dependency",
+    "output_path",
+    "error_path",
+    "open_mode",
+    "umask",
+    "rlimits",
+    "params",
+)
+
+
+class Parser:
+    """Specs of one request. ``references`` gives the id of every job that dependencies name."""
+
+    def __init__(
+        self, peer: Peer, *, max_array_tasks: int = 1_000_000, references: References | None = None
+    ) -> None:
+        self._peer = peer
+        self._max_array_tasks = max_array_tasks
+        self._references: References = references or {}
+        self._blobs: dict[str, bytes] = {}
+
+    def parse(self, raw: object) -> Submission:
+        """One spec, in one go. Raises Refused."""
+        steps = self.steps(raw)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+
+    def steps(self, raw: object) -> Generator[None, None, Submission]:
+        """The same in short steps; the generator's value is the Submission."""
+        try:
+            values = _checked(raw, FIELDS, "job")
+            script = yield from self._script(values)
+            environment = yield from self._environment(values)
+            spec = self._spec(values, script, environment)
+        except Invalid as error:
+            raise Refused(Refused.INVALID, f"cannot submit job: {error}") from None
+        keys = [key for key in (script, environment) if key is not None]
+        blobs = {key: self._blobs[key] for key in keys}
+        return Submission(spec=spec, hold=bool(values.get("hold")), blobs=blobs)
+
+    def _spec(self, values: dict[str, Any], script: str | None, env: str | None) -> Spec:
+        command, args = _command_line(values)
+        name = values.get("name") or _default_name(command)
+        mode, conditions = values.get("dependencies") or ("all", ())
+        return Spec(
+            name=name,
+            user=self._peer.user or str(self._peer.uid),
+            uid=self._peer.uid,
+            gid=self._peer.gid,
+            command=command,
+            cwd=values.get("cwd") or "/",
+            script=script,
+            args=args,
+            env=env,
+            resources=_resources(values.get("resources") or {}),
+            dependencies=resolved(conditions, self._references),
+            dependency_mode=values.get("dependency_mode") or mode,
+            array=self._array(values.get("array")),
+            **{key: values[key] for key in _PLAIN_FIELDS if values.get(key) is not None},
+        )
+
+    def _array(self, value: tuple[tuple[field.Range, ...], int | None] | None) -> ArraySpec | None:
+        if value is None:
+            return None
+        ranges, limit = value
+        tasks = sum((last - first) // step + 1 for first, last, step in ranges)
+        if tasks > self._max_array_tasks:
+            raise Invalid(
+                f"the array has {tasks} tasks and at most {self._max_array_tasks} are allowed "
+                "([limits] max_array_tasks)"
+            )
+        return ArraySpec(ranges=ranges, limit=limit)
+
+    # --- blobs ------------------------------------------------------------------------------
+
+    def _script(self, values: dict[str, Any]) -> Generator[None, None, str | None]:
+        text = values.get("script")
+        if text is None:
+            return None
+        return (yield from self._blob(text.encode()))
+
+    def _environment(self, values: dict[str, Any]) -> Generator[None, None, str | None]:
+        variables = values.get("env")
+        if variables is None:
+            return None
+        text: list[str] = []
+        size = 0
+        for count, name in enumerate(sorted(variables)):
+            entry = _variable(name, variables[name])
+            text.append(entry)
+            size += len(entry)
+            if size > _ENV_BYTES:
+                raise Invalid(f"env is larger than {_ENV_BYTES >> 20} MB")
+            if count % 500 == 499:
+                yield
+        return (yield from self._blob(("{" + ",".join(text) + "}").encode()))
+
+    def _blob(self, data: bytes) -> Generator[None, None, str]:
+        digest = hashlib.sha256()
+        slices = [data[at : at + _SLICE_BYTES] for at in range(0, len(data), _SLICE_BYTES)]
+        for piece in slices:
+            digest.update(piece)
+            if len(slices) > 4:
+                yield
+        key = digest.hexdigest()
+        if key not in self._blobs:
+            packer = zlib.compressobj(1)
+            packed = []
+            for piece in slices:
+                packed.append(packer.compress(piece))
+                if len(slices) > 1:
+                    yield
+            self._blobs[key] = b"".join([*packed, packer.flush()])
+        return key
+
+
+def parse_changes(raw: object, references: References) -> dict[str, Any]:
+    """Changes for an Update: field of Spec or Resources → checked value, None clears.
+
+    Raises Refused. Whether the job may still be changed so is for the core to say.
+    """
+    try:
+        values = _checked(raw, CHANGEABLE, "change", keep_null=True)
+        resources = values.pop("resources", None)
+        if "dependencies" in values and values["dependencies"] is not None:
+            mode, conditions = values["dependencies"]
+            values["dependencies"] = resolved(conditions, references)
+            values.setdefault("dependency_mode", mode)
+        if resources is not None:
+            values.update(_checked(resources, RESOURCE_FIELDS, "resource", keep_null=True))
+        if not values:
+            raise Invalid("no field is named")
+    except Invalid as error:
+        raise Refused(Refused.INVALID, f"cannot update job: {error}") from None
+    return values
+
+
+def references_of(raw: object) -> set[JobReference]:
+    """References in a spec's or change's dependencies that only the supervisor can resolve."""
+    dependencies = raw.get("dependencies") if isinstance(raw, dict) else None
+    if dependencies is None:
+        return set()
+    try:
+        _, conditions = field.dependencies(dependencies)
+    except Invalid:
+        return set()  # told when the spec is parsed
+    return {
+        reference
+        for condition in conditions
+        for reference in condition.jobs
+        if reference.id is None or reference.task is not None
+    }
+
+
+def resolved(
+    conditions: tuple[field.Condition, ...], references: References
+) -> tuple[Dependency, ...]:
+    """The conditions with ids in place of references."""
+    return tuple(
+        Dependency(
+            type=condition.type,
+            jobs=tuple(_job_id(reference, references) for reference in condition.jobs),
+            delay_s=condition.delay_s,
+        )
+        for condition in conditions
+    )
+
+
+def _job_id(reference: JobReference, references: References) -> int:
+    if reference.id is not None and reference.task is None:
+        return reference.id
+    if reference not in references:
+        raise Invalid("a dependency names a job that does not exist")
+    return references[reference]
+
+
+def _checked(
+    raw: object, fields: Mapping[str, Check], what: str, *, keep_null: bool = False
+) -> dict[str, Any]:
+    """Values of the known keys, each checked. Nulls are left out unless they clear something."""
+    if not isinstance(raw, dict):
+        raise Invalid(f"a {what} must be an object, not {field.kind(raw)}")
+    values: dict[str, Any] = {}
+    for key, value in raw.items():
+        check = fields.get(key)
+        if check is None:
+            if key in IGNORED:
+                continue
+            raise Invalid(unknown_key(key, fields))
+        if value is not None:
+            try:
+                values[key] = check(value)
+            except Invalid as error:
+                raise Invalid(f"{key} {error}") from None
+        elif keep_null:
+            values[key] = None
+    return values
+
+
+def unknown_key(key: str, known: Mapping[str, object]) -> str:
+    """A sentence about a key that is not known."""
+    near = nearest(key, [*known])
+    hint = f"; did you mean {near}?" if near else ""
+    return f"the key {quoted(key)} is unknown{hint}"
+
+
+def _resources(raw: dict[str, Any]) -> Resources:
+    values = _checked(raw, RESOURCE_FIELDS, "resource")
+    resources = Resources(**values)
+    if resources.gpu_shared and not resources.gpu_memory_bytes:
+        raise Invalid("resources: gpu_shared needs gpu_memory_bytes, or cards could be overfilled")
+    if not resources.gpus and (resources.gpu_shared or resources.gpu_memory_bytes):
+        raise Invalid("resources: gpu_memory_bytes and gpu_shared need gpus of at least 1")
+    if resources.gpus_allowed and len(resources.gpus_allowed) < resources.gpus:
+        raise Invalid(
+            f"resources: {resources.gpus} gpus can never fit on "
+            f"{len(resources.gpus_allowed)} allowed cards"
+        )
+    return resources
+
+
+def _command_line(values: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    command, args = values.get("command"), values.get("args") or ()
+    has_script = values.get("script") is not None
+    if has_script == (command is not None):
+        raise Invalid(
+            "it has both a command and a script" if has_script else "it needs a command or a script"
+        )
+    if args and not has_script:
+        raise Invalid("args belong to a script; put a command's arguments into command")
+    return command or (), args
+
+
+def _default_name(command: tuple[str, ...]) -> str:
+    if not command:
+        return "script"
+    if command[:2] == field.SHELL and len(command) == 3:
+        words = command[2].split(None, 1)
+        return words[0].rpartition("/")[2][:1024] if words else "bash"
+    return command[0].rpartition("/")[2][:1024] or "job"
+
+
+def _variable(name: str, value: object) -> str:
+    """One entry of the environment's JSON text."""
+    try:
+        checked_name, checked_value = field.line(name), field.line(value)
+    except Invalid as error:
+        raise Invalid(f"env: the variable {quoted(name)} {error}") from None
+    if not name or "=" in name:
+        raise Invalid(f"env: the variable {quoted(name)} has no proper name")
+    return f"{json.dumps(checked_name)}:{json.dumps(checked_value)}"
