@@ -1,0 +1,225 @@
+"""Starting the command: what stands between an order and a running program."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import signal
+from typing import NoReturn
+
+from gflow.launching import output, script
+from gflow.launching.order import Order
+
+#: The machine was short of something: tried again later, whatever the job is.
+TRANSIENT = frozenset(
+    (
+        errno.EAGAIN,
+        errno.ENOMEM,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.ETXTBSY,
+        errno.EINTR,
+    )
+)
+
+_DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+_LONGEST_MESSAGE = 500
+
+
+class CannotStart(Exception):
+    """The command does not run. The message is for people, in the operating system's words."""
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message[:_LONGEST_MESSAGE])
+        self.transient = transient
+
+    @classmethod
+    def because_of(cls, error: OSError | ValueError) -> CannotStart:
+        """From what a system call said, with the path that it is about."""
+        if not isinstance(error, OSError):
+            return cls(f"cannot start: {error}")
+        text = os.strerror(error.errno) if error.errno else str(error)
+        path = error.filename
+        if path is not None:
+            name = os.fsdecode(path) or "''"
+            text = f"{name}: {_missing_interpreter(name, error)}{text}"
+        return cls(f"cannot start: {text}", transient=error.errno in TRANSIENT)
+
+
+class Program:
+    """What exec is called with, and what to try where it may not execute the file itself."""
+
+    __slots__ = ("argv", "environment", "fallback")
+
+    def __init__(
+        self, argv: list[str], environment: dict[str, str], fallback: list[str] | None = None
+    ) -> None:
+        self.argv = argv
+        self.environment = environment
+        self.fallback = fallback
+
+
+def prepare(order: Order, environment: dict[str, str], spool_path: str) -> Program:
+    """The program of an order; a script is written to ``spool_path``. Raises OSError."""
+    if order.script is None:
+        return Program([*order.command, *order.args], environment)
+    text = script.write(spool_path, order.script)
+    return Program(
+        script.command_line(spool_path, text, order.args),
+        environment,
+        script.explicit_command_line(spool_path, text, order.args),
+    )
+
+
+class Conditions:
+    """What the launcher knows and every command is started under."""
+
+    __slots__ = ("affinity", "files_limit", "signals")
+
+    def __init__(self, files_limit: tuple[int, int], affinity: list[int] | None) -> None:
+        #: RLIMIT_NOFILE as it was before the launcher raised its own.
+        self.files_limit = files_limit
+        #: Processors by cpu id of the scheduler; None: commands are not bound to any.
+        self.affinity = affinity
+        #: Signals that are not at their default in this process.
+        self.signals = [
+            number
+            for number in signal.valid_signals()
+            if signal.getsignal(number) not in (signal.SIG_DFL, None)
+        ]
+
+
+def start(order: Order, program: Program, logs: str, conditions: Conditions) -> int:
+    """Start the program in a session of its own, as the order says; its pid. Raises CannotStart.
+
+    Not by posix_spawn(3): it leaves signals 32 and 33 ignored in the new program.
+    """
+    told, tell = os.pipe()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        os.close(told)
+        os.close(tell)
+        raise CannotStart.because_of(error) from None
+    if pid == 0:
+        _become(order, program, logs, conditions, tell)
+    os.close(tell)
+    words = b""
+    while part := os.read(told, 4096):
+        words += part
+    os.close(told)
+    if words:
+        os.waitpid(pid, 0)
+        message, transient = json.loads(words)
+        raise CannotStart(message, transient=transient)
+    return pid
+
+
+def _become(
+    order: Order, program: Program, logs: str, conditions: Conditions, tell: int
+) -> NoReturn:
+    """In the child: everything up to exec. What goes wrong is told through ``tell``."""
+    try:
+        os.setsid()
+        _set_niceness(order.nice)
+        if conditions.affinity and order.cpu_ids:
+            _bind(order.cpu_ids, conditions.affinity)
+        os.chdir(order.cwd)
+        out, error = output.open_both(order, logs)
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        for source, target in ((null, 0), (out, 1), (error, 2)):
+            os.dup2(source, target)
+        path = find(program.argv[0], program.environment.get("PATH", _DEFAULT_PATH))
+        for number in conditions.signals:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        resource.setrlimit(resource.RLIMIT_NOFILE, conditions.files_limit)
+        _set_limits(order.rlimits)
+        _execute(path, program)
+    except (OSError, ValueError) as problem:
+        _tell(tell, CannotStart.because_of(problem))
+    except BaseException as problem:
+        _tell(tell, CannotStart(f"cannot start: {problem!r}"))
+    finally:
+        os._exit(127)
+
+
+def _execute(path: str, program: Program) -> NoReturn:
+    try:
+        os.execve(path, program.argv, program.environment)
+    except PermissionError:
+        if program.fallback is None:
+            raise
+    os.execve(program.fallback[0], program.fallback, program.environment)
+
+
+def find(name: str, search_path: str) -> str:
+    """The file that exec is to run, as execvp(3) looks for it. Raises OSError naming ``name``."""
+    if "/" in name:
+        return name
+    problem = errno.ENOENT
+    for folder in search_path.split(":") if name else ():
+        path = f"{folder or '.'}/{name}"
+        if os.access(path, os.X_OK) and os.path.isfile(path):
+            return path
+        if os.path.isfile(path):
+            problem = errno.EACCES
+    raise OSError(problem, os.strerror(problem), name)
+
+
+def _missing_interpreter(path: str, error: OSError) -> str:
+    """``bad interpreter: …: `` when exec said ENOENT although the file is there."""
+    if error.errno != errno.ENOENT:
+        return ""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        parts = script.interpreter(os.read(fd, 256))
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
+    return f"bad interpreter: {parts[0]}: " if parts else ""
+
+
+def _tell(fd: int, error: CannotStart) -> None:
+    os.write(fd, json.dumps([str(error), error.transient]).encode())
+
+
+def _set_niceness(nice: int | None) -> None:
+    if nice is None:
+        return
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
+    except PermissionError:
+        pass  # the submitter was favoured beyond what the scheduler may give: run as it does
+
+
+def _set_limits(limits: list[tuple[str, int, int]]) -> None:
+    for name, soft, hard in limits:
+        number = getattr(resource, f"RLIMIT_{name}")
+        _, allowed = resource.getrlimit(number)
+        try:
+            resource.setrlimit(number, (soft, hard))
+        except (PermissionError, ValueError):
+            # A hard limit cannot be raised: as close as the launcher's own allows.
+            resource.setrlimit(number, (_lower(soft, allowed), _lower(hard, allowed)))
+
+
+def _lower(wanted: int, allowed: int) -> int:
+    if allowed == resource.RLIM_INFINITY:
+        return wanted
+    return allowed if wanted == resource.RLIM_INFINITY else min(wanted, allowed)
+
+
+def _bind(cpu_ids: list[int], affinity: list[int]) -> None:
+    """Run on the processors that these ids stand for; ids beyond the machine's bind to nothing."""
+    processors = {affinity[cpu_id] for cpu_id in cpu_ids if cpu_id < len(affinity)}
+    if processors:
+        os.sched_setaffinity(0, processors)

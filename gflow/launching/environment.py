@@ -1,0 +1,50 @@
+"""The environment of a job: the submitter's, and what gflow says about the allocation."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+
+from gflow.launching import tree
+from gflow.launching.order import Order
+
+_DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+_KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG")
+
+
+def build(order: Order, mark: str) -> dict[str, str]:
+    """All variables of the command (DESIGN, section 7, "The job's environment")."""
+    if order.env is None:
+        environment = {"PATH": _DEFAULT_PATH}
+        environment |= {name: os.environ[name] for name in _KEPT if name in os.environ}
+    else:
+        environment = json.loads(zlib.decompress(order.env))
+    environment |= _allocation(order)
+    environment |= order.variables
+    environment[tree.MARK] = mark
+    return environment
+
+
+def _allocation(order: Order) -> dict[str, str]:
+    variables = {
+        "GFLOW_JOB_ID": str(order.job_id),
+        "GFLOW_JOB_NAME": order.name,
+        "GFLOW_ATTEMPT": str(order.attempt),
+        "GFLOW_CPUS": str(order.cpus),
+        "GFLOW_CPU_IDS": ",".join(map(str, order.cpu_ids)),
+        "GFLOW_MEMORY_BYTES": str(order.memory_bytes),
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_VISIBLE_DEVICES": ",".join(map(str, order.gpu_ids)),
+    }
+    if order.array_id is not None:
+        variables["GFLOW_ARRAY_JOB_ID"] = str(order.array_id)
+        for name, value in (
+            ("ID", order.task),
+            ("MIN", order.task_min),
+            ("MAX", order.task_max),
+            ("COUNT", order.task_count),
+        ):
+            if value is not None:
+                variables[f"GFLOW_ARRAY_TASK_{name}"] = str(value)
+    return variables

@@ -1,0 +1,80 @@
+"""Where a job's output goes: the log in the state folder, or files that the submitter named."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from gflow.launching.order import Order
+
+_FIELD = re.compile(r"%(.)")
+_UNSAFE = re.compile(r"[/\x00-\x1f\x7f]")
+
+
+def log_path(logs: str, job_id: int, array_id: int | None, task: int | None) -> str:
+    """The job's log in the folder ``logs``; tasks have ``<array>_<task>.log``."""
+    return f"{logs}/{job_id}.log" if array_id is None else f"{logs}/{array_id}_{task}.log"
+
+
+def expand(pattern: str, order: Order) -> str:
+    """Replace %j (job), %A (array, else job), %a (task), %x (name), %u (user), %% (percent sign).
+
+    Values become one part of a path whatever they hold; other letters stay as they are.
+    """
+    values = {
+        "j": str(order.job_id),
+        "A": str(order.array_id if order.array_id is not None else order.job_id),
+        "a": str(order.task if order.task is not None else 0),
+        "x": _part(order.name),
+        "u": _part(order.user),
+        "%": "%",
+    }
+    return _FIELD.sub(lambda match: values.get(match[1], match[0]), pattern)
+
+
+def _part(text: str) -> str:
+    text = _UNSAFE.sub("_", text)[:200]
+    return text.replace(".", "_") if text.strip(".") == "" else text
+
+
+def open_both(order: Order, logs: str) -> tuple[int, int]:
+    """Descriptors for standard output and error (often the same one), seen from the current folder.
+
+    Sets the job's umask: the submitter's files obey it, the log in the state folder does not.
+    Raises OSError with the path that it is about.
+    """
+    out = _open_log(order, logs) if order.output_path is None else -1
+    if order.umask is not None:
+        os.umask(order.umask)
+    if order.output_path is not None:
+        out = _open(expand(order.output_path, order), order)
+    if order.error_path is None:
+        return out, out
+    error_path = expand(order.error_path, order)
+    if order.output_path is not None and error_path == expand(order.output_path, order):
+        return out, out
+    return out, _open(error_path, order)
+
+
+def _open_log(order: Order, logs: str) -> int:
+    path = log_path(logs, order.job_id, order.array_id, order.task)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        fd = os.open(path, flags, 0o600)
+    except FileNotFoundError:  # the folder was deleted
+        os.mkdir(logs, 0o700)
+        fd = os.open(path, flags, 0o600)
+    if order.attempt > 1:
+        os.write(fd, b"--- gflow: attempt %d ---\n" % order.attempt)
+    return fd
+
+
+def _open(path: str, order: Order) -> int:
+    # Without O_NONBLOCK a FIFO that nobody reads would hold the job for ever; it is refused
+    # instead.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    if order.open_mode == "truncate" and order.attempt == 1:
+        flags |= os.O_TRUNC
+    fd = os.open(path, flags, 0o666)
+    os.set_blocking(fd, True)
+    return fd

@@ -1,0 +1,45 @@
+"""Where attempts leave their files, and which machine, boot and folder that is."""
+
+from __future__ import annotations
+
+import os
+
+from gflow.process import identity
+
+
+class Place:
+    """Paths and identity of one state folder on this boot of this machine."""
+
+    __slots__ = ("boot_id", "folder", "logs", "machine_id", "reports", "runs", "spool", "state_dir")
+
+    def __init__(self, state_dir: str) -> None:
+        self.state_dir = state_dir
+        self.runs = f"{state_dir}/runs"
+        self.spool = f"{state_dir}/spool"
+        self.logs = f"{state_dir}/logs"
+        #: FIFO through which shims reach whichever launcher lives.
+        self.reports = f"{self.runs}/.reports"
+        self.machine_id = identity.machine_id()
+        self.boot_id = identity.boot_id()
+        status = os.stat(state_dir)
+        #: A copy of the folder has another inode: run files in it are not about our processes.
+        self.folder = f"{status.st_dev:x}:{status.st_ino:x}"
+
+    def prepare(self) -> None:
+        """Make the folders and the FIFO where they are missing; all private to the owner."""
+        for path in (self.runs, self.spool, self.logs):
+            os.makedirs(path, mode=0o700, exist_ok=True)
+        try:
+            os.mkfifo(self.reports, 0o600)
+        except FileExistsError:
+            pass
+
+    def run_path(self, job_id: int, attempt: int) -> str:
+        return f"{self.runs}/{job_id}.{attempt}"
+
+    def spool_path(self, job_id: int, attempt: int) -> str:
+        return f"{self.spool}/{job_id}.{attempt}"
+
+    def mark(self, job_id: int, attempt: int) -> str:
+        """What every process of an attempt carries in its environment as GFLOW_ATTEMPT_ID."""
+        return f"{self.folder}:{job_id}.{attempt}"

@@ -1,0 +1,34 @@
+"""Messages between supervisor and launcher: one JSON line, then binary payloads as they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+Message = dict[str, Any]
+
+
+def pack(header: Message, blobs: Sequence[bytes | None] = ()) -> bytes:
+    """One frame. ``blobs`` follow the header; None stays None on the other side."""
+    if not blobs:
+        return json.dumps(header, separators=(",", ":")).encode() + b"\n"
+    lengths = [-1 if blob is None else len(blob) for blob in blobs]
+    line = json.dumps({**header, "blobs": lengths}, separators=(",", ":")).encode()
+    return b"\n".join((line, b"".join(blob for blob in blobs if blob)))
+
+
+def unpack(frame: bytes) -> tuple[Message, list[bytes | None]]:
+    """Header and blobs of one frame."""
+    line, _, rest = frame.partition(b"\n")
+    header: Message = json.loads(line)
+    blobs: list[bytes | None] = []
+    start = 0
+    for length in header.pop("blobs", ()):
+        if length < 0:
+            blobs.append(None)
+        else:
+            blobs.append(rest[start : start + length])
+            start += length
+    assert start == len(rest), "payload does not match its header"
+    return header, blobs

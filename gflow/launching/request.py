@@ -1,0 +1,280 @@
+"""The supervisor's side of the launcher: frames to send, and events that reports amount to.
+
+Pure. The launcher itself does not import this: it stays free of the model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from gflow.launching import protocol
+from gflow.launching.adoption import Verdict
+from gflow.launching.protocol import Message
+from gflow.model import action, event
+from gflow.model.job import Job, Process
+
+FOREIGN_MESSAGE = "it was started by another machine or in another state folder"
+
+_OVER = frozenset(
+    (Verdict.ENDED, Verdict.LOST, Verdict.FAILED, Verdict.NEVER_STARTED, Verdict.FOREIGN)
+)
+
+#: Answers to nothing that the core reacts to.
+_NO_EVENTS = frozenset(("heartbeat", "scanned", "read_result"))
+
+
+def start(
+    order: action.Start,
+    *,
+    env: bytes | None,
+    script: bytes | None,
+    record: dict[str, Any],
+    grace_period_s: float,
+    variables: dict[str, str] | None = None,
+) -> bytes:
+    """Start an attempt. Sending it again is harmless: the launcher tells how the first one went.
+
+    ``env`` and ``script`` are the blobs that the spec names (zlib-compressed); ``record`` is the
+    job's record, given back by ``found``; ``grace_period_s`` counts unless the spec has its own.
+    """
+    spec = order.spec
+    message: Message = {
+        "t": "start",
+        "job_id": order.job_id,
+        "attempt": order.attempt,
+        "name": spec.name,
+        "user": spec.user,
+        "uid": spec.uid,
+        "gid": spec.gid,
+        "command": spec.command,
+        "args": spec.args,
+        "cwd": spec.cwd,
+        "array_id": order.array_id,
+        "task": order.task,
+        "task_min": order.task_min,
+        "task_max": order.task_max,
+        "task_count": order.task_count,
+        "cpus": spec.resources.cpus,
+        "memory_bytes": spec.resources.memory_bytes,
+        "cpu_ids": order.cpu_ids,
+        "gpu_ids": order.gpu_ids,
+        "umask": spec.umask,
+        "nice": spec.nice,
+        "rlimits": spec.rlimits,
+        "output_path": spec.output_path,
+        "error_path": spec.error_path,
+        "open_mode": spec.open_mode,
+        "linger": spec.linger,
+        "grace_period_s": grace_period_s if spec.grace_period_s is None else spec.grace_period_s,
+        "variables": variables or {},
+    }
+    facts = json.dumps(record, separators=(",", ":")).encode()
+    return protocol.pack(message, (env, script, facts))
+
+
+def kill(order: action.Kill) -> bytes:
+    """End the tree of an attempt; answered by ``gone`` (or ``lost``) in every case."""
+    return protocol.pack(
+        {
+            "t": "kill",
+            "job_id": order.job_id,
+            "attempt": order.attempt,
+            "grace_period_s": order.grace_period_s,
+        }
+    )
+
+
+def signal(order: action.Signal) -> bytes:
+    """Send a signal to the command or to every process of the attempt; not answered."""
+    return protocol.pack(
+        {
+            "t": "signal",
+            "job_id": order.job_id,
+            "attempt": order.attempt,
+            "signal": order.signal,
+            "tree": order.tree,
+        }
+    )
+
+
+def forget(job_id: int, attempt: int) -> bytes:
+    """Delete what the attempt left: its final record is durable."""
+    return protocol.pack({"t": "forget", "job_id": job_id, "attempt": attempt})
+
+
+def scan(active: Iterable[Job] = ()) -> bytes:
+    """Report every run file (``found``), then ``scanned``.
+
+    ``active``: jobs that the store says are running. Those without a run file are looked for, and
+    found as well (running, follow, lost or never_started). Not for jobs whose start this supervisor
+    has sent and got no answer to: send that again instead.
+    """
+    known = [[job.id, job.attempt, _pair(job.shim), _pair(job.process)] for job in active]
+    return protocol.pack({"t": "scan", "known": known})
+
+
+def read_file(
+    request_id: int,
+    path: str,
+    *,
+    offset: int = 0,
+    limit: int = 1 << 20,
+    reader: tuple[str, int, int] | None = None,
+) -> bytes:
+    """A slice of a regular file, at most 1 MB; a negative ``offset`` counts from its end.
+
+    ``reader``: (user, uid, gid) to read as, where the launcher is root. Answered by ``read_result
+    {id, offset, size, mtime}`` with the bytes, or ``{id, error, kind}``.
+    """
+    message = {"t": "read", "id": request_id, "what": "file", "path": path}
+    return protocol.pack({**message, "offset": offset, "limit": limit, **_reader(reader)})
+
+
+def read_status(request_id: int, path: str, reader: tuple[str, int, int] | None = None) -> bytes:
+    """stat(2). Answered by ``read_result {id, size, mtime, mode, uid, folder}``."""
+    message = {"t": "read", "id": request_id, "what": "stat", "path": path}
+    return protocol.pack({**message, **_reader(reader)})
+
+
+def read_user(request_id: int, uid: int) -> bytes:
+    """Who has this uid. Answered by ``read_result {id, name, uid, gid, home, shell}``."""
+    return protocol.pack({"t": "read", "id": request_id, "what": "user", "uid_asked": uid})
+
+
+def stop() -> bytes:
+    """End the launcher; shims and jobs live on."""
+    return protocol.pack({"t": "stop"})
+
+
+def _reader(reader: tuple[str, int, int] | None) -> Message:
+    return dict(zip(("user", "uid", "gid"), reader)) if reader else {}
+
+
+def _pair(process: Process | None) -> list[int] | None:
+    return [process.pid, process.start_ticks] if process else None
+
+
+# --- reports -------------------------------------------------------------------------------------
+
+
+def events(report: Message) -> list[event.Event]:
+    """What a report means to the core, in order; empty for reports that are not about attempts."""
+    what = report["t"]
+    if what in _NO_EVENTS:
+        return []
+    if what == "found":
+        return _FOUND[Verdict(report["verdict"])](report)
+    return _REPORTED[what](report)
+
+
+def is_over(report: Message) -> bool:
+    """Whether nothing of the attempt is left, as this report says."""
+    if report["t"] == "found":
+        return Verdict(report["verdict"]) in _OVER
+    return report["t"] in ("gone", "lost", "start_failed") or bool(report.get("gone"))
+
+
+def _key(report: Message) -> tuple[int, int]:
+    return report["job_id"], report["attempt"]
+
+
+def _process(report: Message, name: str) -> Process | None:
+    pair = report.get(name)
+    return Process(report["boot_id"], pair[0], pair[1]) if pair else None
+
+
+def _started(report: Message) -> list[event.Event]:
+    shim, process = _process(report, "shim"), _process(report, "process")
+    assert shim is not None and process is not None
+    return [
+        event.Started(
+            *_key(report),
+            shim=shim,
+            process=process,
+            started_at=report["started_at"],
+            started_boot_s=report["started_boot_s"],
+        )
+    ]
+
+
+def _start_failed(report: Message) -> list[event.Event]:
+    return [event.StartFailed(*_key(report), report["message"], report["transient"])]
+
+
+def _exited(report: Message) -> list[event.Event]:
+    exited = event.Exited(
+        *_key(report),
+        exit_code=report["exit_code"],
+        signal=report["signal"],
+        finished_at=report["finished_at"],
+        usage=report.get("usage"),
+    )
+    return [exited, event.Gone(*_key(report))] if report.get("gone") else [exited]
+
+
+def _gone(report: Message) -> list[event.Event]:
+    return [event.Gone(*_key(report))]
+
+
+def _lost(report: Message) -> list[event.Event]:
+    return [event.Lost(*_key(report), report["message"])]
+
+
+def _adopted(report: Message) -> list[event.Event]:
+    return [
+        event.Adopted(
+            *_key(report),
+            shim=_process(report, "shim"),
+            process=_process(report, "process"),
+            started_at=report["started_at"] or 0.0,
+            started_boot_s=report["started_boot_s"] or 0.0,
+            end_unknown=report["end_unknown"],
+        )
+    ]
+
+
+def _found_ended(report: Message) -> list[event.Event]:
+    return [*_adopted(report), *_exited({**report, "gone": True})]
+
+
+def _found_completing(report: Message) -> list[event.Event]:
+    return [*_adopted(report), *_exited(report)]
+
+
+def _found_lost(report: Message) -> list[event.Event]:
+    message = report.get("message", "nobody saw how it ended")
+    return [*_adopted(report), event.Lost(*_key(report), message)]
+
+
+def _found_foreign(report: Message) -> list[event.Event]:
+    return [*_adopted(report), event.Lost(*_key(report), FOREIGN_MESSAGE)]
+
+
+def _found_failed(report: Message) -> list[event.Event]:
+    return [*_adopted(report), *_start_failed(report)]
+
+
+def _found_never_started(report: Message) -> list[event.Event]:
+    return [event.NeverStarted(*_key(report))]
+
+
+_REPORTED = {
+    "started": _started,
+    "start_failed": _start_failed,
+    "exited": _exited,
+    "gone": _gone,
+    "lost": _lost,
+}
+_FOUND = {
+    Verdict.RUNNING: _adopted,
+    Verdict.COMPLETING: _found_completing,
+    Verdict.ENDED: _found_ended,
+    Verdict.SWEEP: _found_completing,
+    Verdict.FOLLOW: _adopted,
+    Verdict.LOST: _found_lost,
+    Verdict.FAILED: _found_failed,
+    Verdict.NEVER_STARTED: _found_never_started,
+    Verdict.FOREIGN: _found_foreign,
+}

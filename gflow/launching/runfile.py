@@ -1,0 +1,151 @@
+"""The run file of an attempt: what is known of it without any of our processes.
+
+Lines are appended by the shim alone, each with a CRC32, in this order:
+
+=============  =====================================================================================
+``starting``   the job's record, identity of the shim, boot, machine and folder
+``spawning``   from here on the command may have run
+``started``    identity of the command; or ``failed``: it did not come to exec
+``exit``       how the command ended (synced)
+``gone``       nothing of the attempt is left
+=============  =====================================================================================
+
+When a shim was killed its follower appends ``following`` and at the end ``lost`` or ``gone``. The
+holder of the file's flock is alive; nobody else ever takes it exclusively.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import zlib
+from typing import Any
+
+Facts = dict[str, Any]
+
+#: Beyond this a run file is not ours: the record in it is limited to a few MB.
+_LARGEST_BYTES = 64 << 20
+
+
+def create(path: str) -> int:
+    """A new run file, locked, for appending. Raises FileExistsError: the attempt began before."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(path, flags, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX)  # at most a scan's short shared lock is in the way
+    return fd
+
+
+def reopen(path: str) -> int | None:
+    """The run file of a dead shim, locked, for appending; None: somebody lives or it is gone."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        return None
+    return fd
+
+
+def append(fd: int, phase: str, facts: Facts | None = None, record: bytes | None = None) -> None:
+    """Append one line with a single write. ``record`` is JSON already and goes in as it is.
+
+    Every line begins on a new one, so that garbage before it costs nothing but itself.
+    """
+    body = json.dumps({"phase": phase, **(facts or {})}, separators=(",", ":")).encode()
+    if record is not None:
+        body = b"".join((body[:-1], b',"record":', record, b"}"))
+    line = b"\n%08x %b\n" % (zlib.crc32(body), body)
+    written = os.write(fd, line)
+    while written < len(line):  # an interrupted write; the disk being full raises
+        written += os.write(fd, line[written:])
+
+
+class Contents:
+    """What a run file says. Phases that it does not have are None."""
+
+    __slots__ = ("damaged", "phases")
+
+    def __init__(self, phases: dict[str, Facts], damaged: bool) -> None:
+        self.phases = phases
+        #: A line that is not whole, other than a torn last one; or no line at all.
+        self.damaged = damaged
+
+    def get(self, phase: str) -> Facts | None:
+        return self.phases.get(phase)
+
+
+def parse(data: bytes) -> Contents:
+    """Read what is whole; a later line of a phase replaces an earlier one."""
+    phases: dict[str, Facts] = {}
+    lines = data.split(b"\n")
+    lines.pop()  # empty, or torn: a write that a crash cut off
+    damaged = False
+    for line in lines:
+        if not line:
+            continue
+        facts = _parse_line(line)
+        if facts is None:
+            damaged = True
+        else:
+            phases[facts["phase"]] = facts
+    return Contents(phases, damaged or not phases)
+
+
+def _parse_line(line: bytes) -> Facts | None:
+    checksum, separator, body = line.partition(b" ")
+    try:
+        if not separator or int(checksum, 16) != zlib.crc32(body):
+            return None
+        facts = json.loads(body)
+    except ValueError:
+        return None
+    return facts if isinstance(facts, dict) and isinstance(facts.get("phase"), str) else None
+
+
+def read(path: str) -> tuple[Contents, bool] | None:
+    """Contents, and whether somebody holds the lock; None when there is no such file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return Contents({}, damaged=True), False
+    try:
+        held = _is_locked(fd)
+        data = os.read(fd, 1 << 16)
+        while len(data) < _LARGEST_BYTES and (more := os.read(fd, 1 << 20)):
+            data += more
+    except OSError:  # a folder, a device
+        return Contents({}, damaged=True), False
+    finally:
+        os.close(fd)
+    return parse(data), held
+
+
+def _is_locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    return False
+
+
+def holder(path: str) -> int | None:
+    """Pid of who holds the lock, from /proc/locks; for files whose own words are lost."""
+    try:
+        status = os.stat(path)
+        with open("/proc/locks", encoding="ascii") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return None
+    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    for line in lines:
+        fields = line.split()
+        if "FLOCK" in fields and "WRITE" in fields and device in fields:
+            return int(fields[4])
+    return None

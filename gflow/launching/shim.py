@@ -1,0 +1,268 @@
+"""The shim: parent of one attempt's command, and the only one who knows for sure how it ended.
+
+Forked from the launcher, it outlives everything above it. As a subreaper it inherits every orphan
+of the command, so "no child left" proves that nothing of the attempt is left. SIGTERM asks it to
+end the whole tree with the order's grace period, SIGINT to end it at once. Signals are never
+handled but waited for: the launcher blocks them before it forks.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from typing import NoReturn
+
+from gflow.launching import command, environment, prctl, runfile, tree
+from gflow.launching.command import CannotStart, Conditions
+from gflow.launching.ending import Ending
+from gflow.launching.order import Order
+from gflow.launching.place import Place
+from gflow.launching.report import Reporter
+from gflow.launching.runfile import Facts
+from gflow.process import child, identity
+
+#: Exit code of a shim that found the attempt's run file: somebody else starts or started it.
+ALREADY_STARTED = 17
+#: Blocked in the launcher and in all that it forks; a shim waits for them.
+WAITED_FOR = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
+_LONGEST_WAIT_S = 3600.0
+#: When a stopped launcher's full FIFO is tried again.
+_REPORT_AGAIN_S = 0.1
+_WRITE_AGAIN_S = 1.0
+
+
+def run(order: Order, place: Place, conditions: Conditions, lock_fd: int | None) -> NoReturn:
+    """Live as the shim of one attempt, right after the fork. Never returns."""
+    code = 70
+    try:
+        code = Shim(order, place).live(conditions, lock_fd)
+    finally:
+        os._exit(code)
+
+
+class Shim:
+    """One attempt, from the fork to the last of its processes."""
+
+    def __init__(self, order: Order, place: Place) -> None:
+        self._order = order
+        self._place = place
+        self._run_fd = -1
+        self._reporter = Reporter(place.reports, order.job_id, order.attempt)
+        self._command = -1
+        self._exited = False
+        self._ending = Ending(lambda: tree.descendants(tree.processes(), os.getpid()))
+        #: Lines that the full disk did not take.
+        self._unwritten: list[tuple[str, Facts]] = []
+
+    def live(self, conditions: Conditions, lock_fd: int | None) -> int:
+        """The exit code of the shim. ``lock_fd``: a lock to hold until the run file's own is."""
+        self._isolate(lock_fd)
+        try:
+            if not self._claim(lock_fd):
+                return ALREADY_STARTED
+            self._start(conditions)
+        except CannotStart as error:
+            self._fail(error)
+            return 0
+        self._follow()
+        self._finish()
+        return 0
+
+    def _isolate(self, lock_fd: int | None) -> None:
+        os.setsid()
+        child.close_fds_except((0, 1, 2) if lock_fd is None else (0, 1, 2, lock_fd))
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        os.close(null)
+        prctl.become_subreaper()
+        child.set_title(self._order.title)
+
+    # --- before the command -----------------------------------------------------------------------
+
+    def _claim(self, lock_fd: int | None) -> bool:
+        """Make the run file. False: it is there already, so this attempt began elsewhere."""
+        order, place = self._order, self._place
+        path = place.run_path(order.job_id, order.attempt)
+        try:
+            self._run_fd = runfile.create(path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            text = f"cannot start: {path}: {error.strerror}"
+            raise CannotStart(text, transient=True) from None
+        if lock_fd is not None:
+            os.close(lock_fd)
+        pid = os.getpid()
+        facts = {
+            "job_id": order.job_id,
+            "attempt": order.attempt,
+            "boot_id": place.boot_id,
+            "machine_id": place.machine_id,
+            "folder": place.folder,
+            "shim": [pid, identity.start_ticks(pid)],
+            "array_id": order.array_id,
+            "task": order.task,
+            "title": order.title,
+            "grace_period_s": order.grace_period_s,
+            "linger": order.linger,
+            "at": time.time(),
+            "boot_s": time.clock_gettime(time.CLOCK_BOOTTIME),
+        }
+        self._claim_line("starting", facts)
+        return True
+
+    def _start(self, conditions: Conditions) -> None:
+        order, place = self._order, self._place
+        try:
+            variables = environment.build(order, place.mark(order.job_id, order.attempt))
+            spool_path = place.spool_path(order.job_id, order.attempt)
+            program = command.prepare(order, variables, spool_path)
+        except (OSError, ValueError) as error:
+            raise CannotStart.because_of(error) from None
+        self._claim_line("spawning")
+        self._command = command.start(order, program, place.logs, conditions)
+        facts = {
+            "process": [self._command, identity.start_ticks(self._command)],
+            "started_at": time.time(),
+            "started_boot_s": time.clock_gettime(time.CLOCK_BOOTTIME),
+        }
+        self._note("started", facts)
+        pid = os.getpid()
+        self._reporter.send("started", {"shim": [pid, identity.start_ticks(pid)], **facts})
+
+    def _fail(self, error: CannotStart) -> None:
+        order = self._order
+        facts = {"message": str(error), "transient": error.transient}
+        if self._run_fd >= 0 and error.transient:
+            # The same attempt may be tried again.
+            os.unlink(self._place.run_path(order.job_id, order.attempt))
+        elif self._run_fd >= 0:
+            self._note("failed", facts)
+        self._reporter.send("start_failed", facts)
+        self._remove_script()
+
+    # --- beside the command -----------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """Until nothing is left: reap, report the command's end, end the rest of the tree."""
+        grace_period_s = self._order.grace_period_s
+        while self._reap():
+            if self._exited and not self._order.linger and not self._ending.begun:
+                self._ending.begin(grace_period_s)
+            received = self._wait()
+            if received == signal.SIGTERM:
+                self._ending.begin(grace_period_s)
+            elif received == signal.SIGINT:
+                self._ending.begin(0.0)
+            self._ending.act()
+
+    def _reap(self) -> bool:
+        """Collect every child that ended. False: there are no children, thus no descendants."""
+        status = None
+        while True:
+            try:
+                pid, pid_status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                left = False
+                break
+            if pid == 0:
+                left = True
+                break
+            if pid == self._command and not self._exited:
+                status = pid_status
+                self._exited = True
+        if status is not None:
+            self._report_exit(status, gone=not left)
+        elif not left:
+            self._note("gone", {"at": time.time()})
+            self._reporter.send("gone", {})
+        return left
+
+    def _report_exit(self, status: int, *, gone: bool) -> None:
+        """Tell it first, then make it last."""
+        facts = {
+            "exit_code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
+            "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
+            "finished_at": time.time(),
+            "usage": _usage(),
+            "gone": gone,
+        }
+        self._note("exit", facts)
+        self._reporter.send("exited", facts)
+        try:
+            os.fdatasync(self._run_fd)
+        except OSError:
+            pass  # the launcher knows, and the supervisor's store syncs it
+
+    def _wait(self) -> int | None:
+        """A signal that came, or None when it is time for something."""
+        if self._reporter.waiting:
+            self._reporter.flush()
+        longest_s = _REPORT_AGAIN_S if self._reporter.waiting else _LONGEST_WAIT_S
+        received = signal.sigtimedwait(WAITED_FOR, self._ending.timeout_s(longest_s))
+        return received.si_signo if received else None
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        """Clean up, and do not leave before the exit is on the disk or no longer needed."""
+        self._remove_script()
+        while self._unwritten:
+            time.sleep(_WRITE_AGAIN_S)
+            if os.fstat(self._run_fd).st_nlink == 0:
+                break  # forgotten: the final record is durable elsewhere
+            unwritten, self._unwritten = self._unwritten, []
+            for phase, facts in unwritten:
+                self._note(phase, facts)
+        self._reporter.flush()
+
+    def _remove_script(self) -> None:
+        if self._order.script is None:
+            return
+        try:
+            os.unlink(self._place.spool_path(self._order.job_id, self._order.attempt))
+        except OSError:
+            pass
+
+    # --- the run file ----------------------------------------------------------------------------
+
+    def _claim_line(self, phase: str, facts: Facts | None = None) -> None:
+        """A line without which the command must not start."""
+        record = self._order.record if phase == "starting" else None
+        try:
+            runfile.append(self._run_fd, phase, facts, record)
+        except OSError as error:
+            path = self._place.run_path(self._order.job_id, self._order.attempt)
+            text = f"cannot start: {path}: {error.strerror}"
+            raise CannotStart(text, transient=True) from None
+
+    def _note(self, phase: str, facts: Facts) -> None:
+        """A line about what has happened already; a full disk delays it."""
+        try:
+            runfile.append(self._run_fd, phase, facts)
+        except OSError:
+            self._unwritten.append((phase, facts))
+
+
+def _usage() -> Facts:
+    """What the command and every other child that ended has used (getrusage(2)).
+
+    After an exec the kernel counts the memory of the process that called it: a peak up to the
+    shim's own is no measurement then, and ``max_rss_floor`` says so.
+    """
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    usage: Facts = {
+        "cpu_s": round(spent.ru_utime + spent.ru_stime, 6),
+        "user_s": spent.ru_utime,
+        "system_s": spent.ru_stime,
+        "max_rss_bytes": spent.ru_maxrss * 1024,
+        "read_bytes": spent.ru_inblock * 512,
+        "write_bytes": spent.ru_oublock * 512,
+    }
+    if spent.ru_maxrss <= floor:
+        usage["max_rss_floor"] = True
+    return usage

@@ -1,0 +1,177 @@
+"""Looking at run files and processes, so that ``adoption`` can judge."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+
+from gflow.launching import adoption, runfile, tree
+from gflow.launching.adoption import Verdict
+from gflow.launching.place import Place
+from gflow.launching.protocol import Message
+from gflow.launching.runfile import Contents
+from gflow.process import identity
+
+#: What the supervisor knows of an attempt that should be running: job id, attempt, shim, command.
+Known = tuple[int, int, tree.Identity | None, tree.Identity | None]
+
+
+class Finding:
+    """One attempt and what is to be believed of it."""
+
+    __slots__ = ("attempt", "command", "contents", "job_id", "shim", "verdict")
+
+    def __init__(
+        self,
+        job_id: int,
+        attempt: int,
+        verdict: Verdict,
+        contents: Contents,
+        shim: tree.Identity | None,
+        command: tree.Identity | None,
+    ) -> None:
+        self.job_id = job_id
+        self.attempt = attempt
+        self.verdict = verdict
+        self.contents = contents
+        #: Who holds the run file's lock (a shim or a follower); None: nobody, or not known.
+        self.shim = shim
+        self.command = command
+
+    def message(self, boot_id: str) -> Message:
+        """The ``found`` report: the run file's facts, flat; absent ones are left out."""
+        starting = self.contents.get("starting") or {}
+        started = self.contents.get("started") or {}
+        message: Message = {
+            "t": "found",
+            "verdict": self.verdict.value,
+            "job_id": self.job_id,
+            "attempt": self.attempt,
+            "boot_id": starting.get("boot_id", boot_id),
+            "array_id": starting.get("array_id"),
+            "task": starting.get("task"),
+            "shim": self.shim,
+            "process": self.command,
+            "started_at": started.get("started_at", starting.get("at")),
+            "started_boot_s": started.get("started_boot_s", starting.get("boot_s")),
+            "record": starting.get("record"),
+            "end_unknown": self.verdict is Verdict.FOLLOW
+            or (self.contents.get("following") is not None and not self.contents.get("exit")),
+        }
+        for phase in ("failed", "lost", "exit"):
+            message |= self.contents.get(phase) or {}
+        message.pop("phase", None)
+        message.pop("gone", None)
+        return message
+
+
+class Survey:
+    """A look at one moment: the process table is read at most once, and only when needed."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._table: tree.Table | None = None
+        self._marks: dict[str, list[tree.Entry]] = {}
+
+    def all(self, known: Iterable[Known] = ()) -> Iterator[Finding]:
+        """Every run file, then those of ``known`` that have none."""
+        seen = set()
+        for job_id, attempt in run_files(self._place.runs):
+            finding = self.one(job_id, attempt)
+            if finding is not None:
+                seen.add((job_id, attempt))
+                yield finding
+        for job_id, attempt, shim, command in known:
+            if (job_id, attempt) not in seen:
+                yield self.without_file(job_id, attempt, shim, command)
+
+    def one(self, job_id: int, attempt: int) -> Finding | None:
+        """What the run file of this attempt says; None: there is none."""
+        place = self._place
+        path = place.run_path(job_id, attempt)
+        read = runfile.read(path)
+        if read is None:
+            return None
+        contents, locked = read
+        starting = contents.get("starting") or {}
+        native = not starting or (starting.get("machine_id"), starting.get("folder")) == (
+            place.machine_id,
+            place.folder,
+        )
+        same_boot = not starting or starting.get("boot_id") == place.boot_id
+        command = _identity((contents.get("started") or {}).get("process"))
+        alive = False
+        if native and same_boot and not locked and _may_live(contents):
+            alive = bool(self._members(job_id, attempt, command))
+        verdict = adoption.judge(
+            contents, locked=locked, native=native, same_boot=same_boot, alive=alive
+        )
+        shim = _holder(contents, path) if locked else None
+        return Finding(job_id, attempt, verdict, contents, shim, command)
+
+    def without_file(
+        self,
+        job_id: int,
+        attempt: int,
+        shim: tree.Identity | None,
+        command: tree.Identity | None,
+    ) -> Finding:
+        """An attempt whose run file is gone (or never was there)."""
+        contents = Contents({}, damaged=True)
+        if shim is not None and identity.is_alive(*shim):
+            return Finding(job_id, attempt, Verdict.RUNNING, contents, shim, command)
+        if self._members(job_id, attempt, command):
+            verdict = Verdict.FOLLOW
+        elif command is not None or shim is not None:
+            verdict = Verdict.LOST
+        else:
+            verdict = Verdict.NEVER_STARTED
+        return Finding(job_id, attempt, verdict, contents, None, command)
+
+    def _members(
+        self, job_id: int, attempt: int, command: tree.Identity | None
+    ) -> list[tree.Entry]:
+        if self._table is None:
+            self._table = tree.processes()
+            self._marks = tree.marks(self._table)
+        marked = self._marks.get(self._place.mark(job_id, attempt), [])
+        return tree.members(self._table, command, marked, exclude=os.getpid())
+
+
+def run_files(folder: str) -> list[tuple[int, int]]:
+    """(job id, attempt) of every run file, ascending; other names are none of ours."""
+    found = []
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    for name in names:
+        job_id, separator, attempt = name.partition(".")
+        if separator and job_id.isdecimal() and attempt.isdecimal() and name.isascii():
+            found.append((int(job_id), int(attempt)))
+    return sorted(found)
+
+
+def _may_live(contents: Contents) -> bool:
+    if any(contents.get(phase) for phase in ("gone", "failed", "lost")):
+        return False
+    return contents.damaged or any(contents.get(phase) for phase in ("spawning", "started", "exit"))
+
+
+def _holder(contents: Contents, path: str) -> tree.Identity | None:
+    following = contents.get("following") or {}
+    starting = contents.get("starting") or {}
+    written = _identity(following.get("follower") or starting.get("shim"))
+    if written is not None:
+        return written
+    pid = runfile.holder(path)
+    ticks = identity.start_ticks(pid) if pid is not None else None
+    return (pid, ticks) if pid is not None and ticks is not None else None
+
+
+def _identity(value: object) -> tree.Identity | None:
+    if isinstance(value, list) and len(value) == 2:
+        pid, ticks = value
+        if isinstance(pid, int) and isinstance(ticks, int):
+            return pid, ticks
+    return None

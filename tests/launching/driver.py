@@ -1,0 +1,167 @@
+"""Drives a real launcher over a real pipe, as the supervisor does."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gflow.launching import protocol
+from gflow.process import identity
+from gflow.process.channel import Channel, ChannelClosed
+
+LIMIT_S = 30.0
+ORDER = {"name": "test", "user": "tester", "uid": os.getuid(), "gid": os.getgid()}
+
+
+def until(condition: Callable[[], Any], what: str = "the condition") -> Any:
+    """The first true value of ``condition``, which changes without telling us."""
+    deadline_s = time.monotonic() + LIMIT_S
+    while not (value := condition()):
+        assert time.monotonic() < deadline_s, f"{what} did not come true within {LIMIT_S:.0f} s"
+        time.sleep(0.01)
+    return value
+
+
+class Driver:
+    """One launcher on one state folder; ``kill`` and ``spawn`` replace it."""
+
+    def __init__(self, state_dir: Path, **settings: Any) -> None:
+        self.state_dir = state_dir
+        self._settings = {"state_dir": str(state_dir), **settings}
+        self.messages: list[dict[str, Any]] = []
+        self.spawn()
+
+    # --- its life ---
+
+    def spawn(self) -> None:
+        ours, theirs = socket.socketpair()
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-P", "-m", "gflow.launching.launcher"),
+                *("--fd", str(theirs.fileno()), "--settings", json.dumps(self._settings)),
+            ],
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+        theirs.close()
+        self.channel = Channel(ours.detach())
+
+    def kill(self) -> None:
+        """kill -9, as at the worst moment."""
+        self.process.kill()
+        self.process.wait()
+        self.channel.close()
+
+    def close(self) -> None:
+        """End the launcher, then everything that it started."""
+        self.channel.close()
+        self.process.wait(LIMIT_S)
+        for pid in self.processes():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    # --- talking ---
+
+    def send(self, frame: bytes) -> None:
+        self.channel.send(frame)
+
+    def start(
+        self,
+        *command: str,
+        job_id: int = 1,
+        attempt: int = 1,
+        env: dict[str, str] | None = None,
+        script: str | None = None,
+        **fields: Any,
+    ) -> None:
+        import zlib
+
+        order = {
+            **ORDER,
+            "t": "start",
+            "job_id": job_id,
+            "attempt": attempt,
+            "command": command,
+            "cwd": "/",
+            "grace_period_s": 10.0,
+            **fields,
+        }
+        environment = {"PATH": os.environ["PATH"]} if env is None else env
+        blobs = (
+            zlib.compress(json.dumps(environment).encode(), 1),
+            None if script is None else zlib.compress(script.encode()),
+            json.dumps({"id": job_id, "name": "test"}).encode(),
+        )
+        self.send(protocol.pack(order, blobs))
+
+    def ask(self, what: str, job_id: int = 1, attempt: int = 1, **fields: Any) -> None:
+        self.send(protocol.pack({"t": what, "job_id": job_id, "attempt": attempt, **fields}))
+
+    def wait_for(self, what: str, **fields: Any) -> dict[str, Any]:
+        """The first message of that kind and with these values; each is returned once."""
+        deadline_s = time.monotonic() + LIMIT_S
+        while True:
+            for position, message in enumerate(self.messages):
+                if message["t"] == what and fields.items() <= message.items():
+                    return self.messages.pop(position)
+            assert time.monotonic() < deadline_s, f"no {what} {fields} among {self.messages}"
+            self._receive(deadline_s - time.monotonic())
+
+    def _receive(self, timeout_s: float) -> None:
+        select.select([self.channel], [], [], max(0.0, timeout_s))
+        try:
+            frames = self.channel.receive()
+        except ChannelClosed:
+            raise AssertionError(f"the launcher ended; heard {self.messages}") from None
+        for frame in frames:
+            message, blobs = protocol.unpack(frame)
+            if message["t"] != "heartbeat":
+                self.messages.append({**message, "content": blobs[0] if blobs else None})
+
+    def drain(self) -> list[dict[str, Any]]:
+        """Everything said so far: up to the answer to a question that is asked last."""
+        self.send(protocol.pack({"t": "read", "id": -1, "what": "stat", "path": "/"}))
+        self.wait_for("read_result", id=-1)
+        messages, self.messages = self.messages, []
+        return messages
+
+    def run(self, *command: str, **fields: Any) -> dict[str, Any]:
+        """Start and see the end: the ``exited`` message."""
+        self.start(*command, **fields)
+        return self.wait_for("exited", job_id=fields.get("job_id", 1))
+
+    # --- looking ---
+
+    def log(self, name: str = "1") -> str:
+        return (self.state_dir / "logs" / f"{name}.log").read_text()
+
+    def run_file(self, job_id: int = 1, attempt: int = 1) -> Path:
+        return self.state_dir / "runs" / f"{job_id}.{attempt}"
+
+    def processes(self, job_id: int | None = None) -> list[int]:
+        """Pids of living processes (not zombies) of this folder's attempts, by their mark."""
+        status = os.stat(self.state_dir)
+        mark = f"GFLOW_ATTEMPT_ID={status.st_dev:x}:{status.st_ino:x}:"
+        if job_id is not None:
+            mark += f"{job_id}."
+        found = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                environment = path.read_bytes()
+            except OSError:
+                continue
+            pid = int(path.parent.name)
+            if mark.encode() in environment and identity.process_state(pid) not in (None, "Z"):
+                found.append(pid)
+        return found
