@@ -1,0 +1,215 @@
+"""One transaction at a time: apply, COMMIT, marker, acknowledgement; and what to do when it fails.
+
+Nothing is acknowledged that is not committed. A full disk: the transaction is kept and tried
+again every second; the spare file is given up, so that ends and cancellations still fit. An I/O
+error: nobody knows what the kernel dropped, so the store is opened anew, checked, and the
+supervisor sends everything again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from gflow.errors import StoreError
+from gflow.persistence import space
+from gflow.persistence.codec import Item, decode
+from gflow.persistence.opening import Opening
+from gflow.persistence.setting import Settings
+from gflow.persistence.store import Store
+from gflow.persistence.trouble import classify
+
+RETRY_S = 1.0
+#: A commit that takes longer is told, with its size.
+SLOW_S = 0.1
+
+Tell = Callable[..., None]
+
+
+class Committer:
+    """Owns the store while it is open. ``tell(type, **fields)`` sends a frame to the supervisor."""
+
+    def __init__(self, settings: Settings, opening: Opening, tell: Tell) -> None:
+        self._settings = settings
+        self._tell = tell
+        self._marker = opening.marker_file
+        self._session = opening.session
+        #: None while the store is closed because of an error.
+        self.store: Store | None = opening.store
+        sizes = space.scale(space.total_bytes(settings.state_dir), settings.ballast_bytes)
+        self._wal_pages = sizes.wal_pages
+        self._ballast = space.Ballast(settings.state_dir, sizes.ballast_bytes)
+        self._seq = 0
+        self._items: list[Item] = []
+        self._complete = False
+        self._trouble: str | None = None
+        self._retry_at_s: float | None = None
+        #: Told of every item that is committed: (items).
+        self.listeners: list[Callable[[Iterable[Item]], None]] = []
+
+    # --- batches ----------------------------------------------------------------------------------
+
+    @property
+    def open_transaction(self) -> bool:
+        """Whether frames of a transaction have come, but not its last."""
+        return bool(self._items) and not self._complete
+
+    @property
+    def retry_at_s(self) -> float | None:
+        """When ``tick`` has something to do (monotonic), or None."""
+        return self._retry_at_s
+
+    def ensure_ballast(self) -> None:
+        """Set the spare space aside at the start, or say that there is none."""
+        if not self._ballast.make():
+            self._in_trouble(
+                "no_space", "no space left on device (spare space cannot be set aside)"
+            )
+
+    def add(self, seq: int, items: list[Item], more: bool) -> None:
+        """One frame of a batch. With its last one the transaction is committed."""
+        self._seq = seq
+        self._items.extend(items)
+        self._complete = not more
+        if more:
+            self._tell("ack", seq=seq, committed=False)
+        else:
+            self._attempt()
+
+    def tick(self) -> None:
+        """Try again what failed; call when ``retry_at_s`` has come."""
+        if self._retry_at_s is None or time.monotonic() < self._retry_at_s:
+            return
+        self._retry_at_s = None
+        if self.store is None and not self._reopen():
+            return
+        if self._complete and not self._attempt():
+            return
+        if self._trouble == "no_space" and not self._ballast.make():
+            self._retry_at_s = time.monotonic() + RETRY_S
+            return
+        self._recovered()
+
+    def _attempt(self) -> bool:
+        """Commit what is complete. False: it is kept, and ``tick`` tries again."""
+        if self.store is None:
+            return False
+        try:
+            self._commit(self.store)
+        except (sqlite3.Error, OSError) as error:
+            return self._failed(error)
+        return True
+
+    def _commit(self, store: Store) -> None:
+        began_s = time.monotonic()
+        store.begin()
+        store.apply(self._items)
+        store.commit()
+        for item in self._items:
+            if item.key == ("meta", "id_floor"):
+                self._marker.update(id_floor=floor(decode(item)))
+        spent_s = time.monotonic() - began_s
+        if spent_s > SLOW_S:
+            self._tell("slow", seconds=spent_s, records=len(self._items))
+        for listener in self.listeners:
+            listener(self._items)
+        self._items = []
+        self._complete = False
+        self._tell("ack", seq=self._seq, committed=True)
+
+    # --- trouble ----------------------------------------------------------------------------------
+
+    def _failed(self, error: sqlite3.Error | OSError) -> bool:
+        """React to a failed commit. True when it could be mended and the commit was made."""
+        self._roll_back()
+        kind = classify(error)
+        if kind == "no_space":
+            path = self._settings.state_dir
+            self._in_trouble(kind, f"no space left on device ({path})")
+            # Once given up, the space is there for the second attempt; the third one waits.
+            return self._ballast.give_up() and self._attempt()
+        self._in_trouble(kind, f"{self._settings.store_path}: {error}")
+        if kind == "locked":
+            return False
+        if self.store is not None:
+            self.store.abandon()
+            self.store = None
+        return False
+
+    def _roll_back(self) -> None:
+        if self.store is not None:
+            try:
+                self.store.rollback()
+            except sqlite3.Error:
+                pass  # it will be opened anew, or the next BEGIN tells
+
+    def _in_trouble(self, kind: str, text: str) -> None:
+        self._trouble = kind
+        self._retry_at_s = time.monotonic() + RETRY_S
+        self._tell("trouble", seq=self._seq, kind=kind, message=text)
+
+    def _recovered(self) -> None:
+        if self._trouble is not None:
+            self._trouble = None
+            self._tell("recovered")
+
+    def _reopen(self) -> bool:
+        """Open the store anew, check it, ask for everything again. False: not yet."""
+        settings = self._settings
+        store = None
+        try:
+            store = Store(
+                settings.store_path,
+                network=settings.network,
+                relaxed=settings.relaxed,
+                wal_pages=self._wal_pages,
+            )
+            problems = store.quick_check()
+            if problems:
+                raise StoreError(f"{settings.store_path} is damaged: {problems[0]}")
+            store.begin_session(self._session)
+        except (sqlite3.Error, OSError, StoreError) as error:
+            if store is not None:
+                store.abandon()
+            kind = "damaged" if isinstance(error, StoreError) else classify(error)
+            self._in_trouble(kind, f"{settings.store_path}: {error}")
+            if kind == "damaged":
+                self._retry_at_s = time.monotonic() + 10 * RETRY_S
+            return False
+        self.store = store
+        self._items = []
+        self._complete = False
+        self._tell("resync")
+        return True
+
+    # --- end --------------------------------------------------------------------------------------
+
+    def close(self) -> bool:
+        """End orderly. False when it could not be noted; nothing committed is lost by that."""
+        if self.store is None:
+            return False
+        try:
+            self.store.close(self._session)
+            self._marker.update(clean_session=self._session)
+        except (sqlite3.Error, OSError) as error:
+            self._in_trouble(classify(error), f"{self._settings.store_path}: {error}")
+            return False
+        return True
+
+    def last_attempt(self) -> None:
+        """The supervisor is gone: commit what is complete, once, and say nothing."""
+        if self._complete and self.store is not None:
+            try:
+                self._roll_back()
+                self.store.begin()
+                self.store.apply(self._items)
+                self.store.commit()
+            except (sqlite3.Error, OSError):
+                pass  # it was never acknowledged
+
+
+def floor(value: Any) -> int:
+    """The number in an id floor's record: ``{"value": n}``, or n itself."""
+    return int(value["value"]) if isinstance(value, dict) else int(value)

@@ -1,0 +1,208 @@
+"""How a store is opened: what must be true, what is refused, what is mended on the way.
+
+Refusals are StoreErrors and leave everything as it was. In order: the marker, the machine, the
+file, its version (backup, then migration), its structure after an unclean stop; only then is the
+store in use.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from dataclasses import dataclass, field
+
+from gflow.errors import StoreError
+from gflow.persistence import location, marker, schema, space, storefile, trouble
+from gflow.persistence.codec import DamagedRecord
+from gflow.persistence.marker import Marker, MarkerFile
+from gflow.persistence.setting import Settings
+from gflow.persistence.store import Store, create
+from gflow.persistence.storefile import Presence
+from gflow.process.identity import machine_id
+
+_RESTORE = "put a backup in its place with 'gflowctl restore FILE'"
+
+
+@dataclass(slots=True)
+class Opening:
+    """An open store and what was found out on the way."""
+
+    store: Store
+    marker_file: MarkerFile
+    session: int
+    clean_shutdown: bool
+    created: bool = False
+    #: The folder is a copy of another one: what it says about processes is not about ours.
+    copied: bool = False
+    migrated_from: int | None = None
+    #: Path of the backup made before a migration.
+    backup: str | None = None
+    filesystem: str | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def open_store(settings: Settings) -> Opening:
+    """Open the store of a state folder and begin a session. Raises StoreError."""
+    state_dir, path = settings.state_dir, settings.store_path
+    try:
+        inode = os.stat(state_dir).st_ino
+    except OSError as error:
+        raise StoreError(f"cannot open the state folder {state_dir}: {error.strerror}") from error
+    known = marker.read(marker.inside(state_dir))
+    _refuse_foreign(known, settings)
+    found = storefile.inspect(path)
+    created = found.presence is not Presence.PRESENT
+    if created:
+        _refuse_surprise(known, found.presence, settings)
+    try:
+        if created:
+            create(path)
+        try:
+            opening = _open(settings, known, inode)
+        except (sqlite3.Error, OSError) as error:
+            ballast = space.Ballast(state_dir, settings.ballast_bytes)
+            if trouble.classify(error) != "no_space" or not ballast.give_up():
+                raise
+            opening = _open(settings, known, inode)
+    except sqlite3.Error as error:
+        raise StoreError(_explain(path, error)) from error
+    except OSError as error:
+        raise StoreError(f"cannot open {path}: {error.strerror}") from error
+    opening.created = created
+    return opening
+
+
+def _refuse_foreign(known: Marker | None, settings: Settings) -> None:
+    if known is not None and known.machine_id != machine_id() and not settings.take_over:
+        raise StoreError(
+            f"cannot open {settings.state_dir}: it belongs to another machine"
+            f" (machine id {known.machine_id}, this one is {machine_id()});"
+            " start gflow there, or take the folder over with --take-over"
+        )
+
+
+def _refuse_surprise(known: Marker | None, presence: Presence, settings: Settings) -> None:
+    """Refuse to begin empty where there must have been something."""
+    path = settings.store_path
+    insist = "or start empty with --init-empty"
+    if settings.init_empty:
+        return
+    if presence is Presence.EMPTY:
+        raise StoreError(f"cannot open {path}: the file is empty; {_RESTORE}, {insist}")
+    if known is not None:
+        raise StoreError(
+            f"cannot open {path}: there is no such file, although"
+            f" {marker.inside(settings.state_dir)} says that there was a store; {_RESTORE},"
+            f" {insist}"
+        )
+    outside = marker.beside(settings.state_dir)
+    if not settings.folder_is_new and os.path.lexists(outside):
+        raise StoreError(
+            f"cannot open {path}: the folder is empty, although {outside} says that there was"
+            f" a store (is a disk not mounted?); {_RESTORE}, {insist}"
+        )
+
+
+def _open(settings: Settings, known: Marker | None, inode: int) -> Opening:
+    path = settings.store_path
+    sizes = space.scale(space.total_bytes(settings.state_dir), settings.ballast_bytes)
+    store = Store(
+        path,
+        network=settings.network,
+        relaxed=settings.relaxed,
+        wal_pages=sizes.wal_pages,
+    )
+    try:
+        migrated_from = store.version
+        backup = _bring_up_to_date(store)
+        last = _last_session(store)
+        clean = bool(last["clean"])
+        warnings = _compare(known, last["number"], clean, path)
+        if settings.load and not clean:
+            _check(store)
+        number = last["number"] + 1
+        store.begin_session(number)
+        marker_file = MarkerFile(settings.state_dir, _marker(known, settings, inode))
+        marker_file.establish()
+    except BaseException:
+        store.abandon()
+        raise
+    return Opening(
+        store,
+        marker_file,
+        number,
+        clean,
+        copied=known is not None and known.inode not in (None, inode),
+        migrated_from=migrated_from if backup else None,
+        backup=backup,
+        filesystem=location.filesystem_of(settings.state_dir),
+        warnings=warnings,
+    )
+
+
+def _bring_up_to_date(store: Store) -> str | None:
+    """Migrate an older store after a backup. Returns the backup's path, or None."""
+    found = store.version
+    # The header in the main file may be older than what the log holds.
+    storefile.refuse_newer(store.path, found)
+    if found == schema.VERSION:
+        return None
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    backup = f"{store.path}.v{found}-{stamp}"
+    store.vacuum_into(backup)
+    schema.migrate(store.connection, found, version=schema.VERSION)
+    return backup
+
+
+def _last_session(store: Store) -> dict[str, int]:
+    try:
+        return store.session()
+    except DamagedRecord:
+        return {"number": 0, "clean": False}
+
+
+def _compare(known: Marker | None, session: int, clean: bool, path: str) -> list[str]:
+    """What does not fit together between marker and store."""
+    if known is None or known.clean_session is None:
+        return []
+    if clean and known.clean_session == session:
+        return []
+    return [
+        f"{path} is not as it was when gflow ended orderly (session {known.clean_session},"
+        f" found session {session}): changes may be missing"
+    ]
+
+
+def _check(store: Store) -> None:
+    problems = store.quick_check()
+    if problems:
+        raise StoreError(
+            f"cannot open {store.path}: it is damaged ({problems[0]}, {len(problems)} findings);"
+            f" {_RESTORE}, or look closer with 'gflowctl check'"
+        )
+
+
+def _marker(known: Marker | None, settings: Settings, inode: int) -> Marker:
+    outside = None
+    if known is None and not settings.folder_is_new:
+        try:
+            outside = marker.read(marker.beside(settings.state_dir))
+        except StoreError:
+            outside = None  # only a courtesy copy
+    floor = max(m.id_floor for m in (known, outside, Marker("")) if m is not None)
+    return Marker(machine_id(), id_floor=floor, clean_session=None, inode=inode)
+
+
+def _explain(path: str, error: sqlite3.Error) -> str:
+    kind = trouble.classify(error)
+    if kind == "locked":
+        return f"cannot open {path}: another program has it locked; end it and start again"
+    if kind == "damaged":
+        return (
+            f"cannot open {path}: it is damaged ({error}); {_RESTORE},"
+            " or look closer with 'gflowctl check'"
+        )
+    if kind == "no_space":
+        return f"cannot open {path}: no space left on device"
+    return f"cannot open {path}: {error}"

@@ -1,0 +1,99 @@
+"""What the supervisor may ask the store, and how each answer is made in slices.
+
+A question is a generator: it yields an answer frame, or None when it has worked long enough for one
+slice. Every read record is checked; a damaged one is set aside and left out, and the answer says
+so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gflow.persistence import codec, history, summary
+from gflow.persistence.codec import DamagedRecord, Item
+from gflow.persistence.store import Store
+
+_FRAME_RECORDS = 100
+
+Steps = Iterator[bytes | None]
+
+
+def answer(store: Store, id: int, what: str, args: dict[str, Any]) -> Steps:
+    """The steps that answer one query."""
+    return _QUESTIONS[what](store, id, args)
+
+
+def value_frame(id: int, value: Any) -> bytes:
+    """A complete answer that is a JSON value."""
+    return codec.encode_frame("answer", id=id, value=value)
+
+
+def error_frame(id: int, sentence: str) -> bytes:
+    """A complete answer that is a refusal."""
+    return codec.encode_frame("answer", id=id, error=sentence)
+
+
+def _records(store: Store, id: int, items: list[Item], **value: Any) -> Steps:
+    """Send records in frames; the last one carries the value, and names what was damaged."""
+    good: list[Item] = []
+    damaged: list[list[str | int]] = []
+    for item in items:
+        try:
+            codec.verify(item)
+        except DamagedRecord:
+            damaged.append(list(item.key))
+        else:
+            good.append(item)
+    while len(good) > _FRAME_RECORDS:
+        yield codec.encode_frame("answer", good[:_FRAME_RECORDS], id=id, more=True)
+        good = good[_FRAME_RECORDS:]
+    if damaged:
+        value["damaged"] = damaged
+    yield codec.encode_frame("answer", good, id=id, value=value)
+
+
+def _history(store: Store, id: int, args: dict[str, Any]) -> Steps:
+    cursor = args.pop("cursor", None)
+    limit = args.pop("limit", 100)
+    for name in ("states", "ids"):
+        if args.get(name) is not None:
+            args[name] = tuple(args[name])
+    search = history.Search(
+        store, history.Filter(**args), limit, tuple(cursor) if cursor is not None else None
+    )
+    yield from search.slices()
+    yield from _records(store, id, search.items, cursor=search.cursor)
+
+
+def _job(store: Store, id: int, args: dict[str, Any]) -> Steps:
+    found = history.job(store, args["id"])
+    yield from _records(store, id, [] if found is None else [found])
+
+
+def _transitions(store: Store, id: int, args: dict[str, Any]) -> Steps:
+    items = history.transitions(store, args["id"], args.get("after", -1))
+    yield from _records(store, id, items, more=len(items) == history.MAX_PAGE)
+
+
+def _blob(store: Store, id: int, args: dict[str, Any]) -> Steps:
+    found = history.blob(store, args["hash"])
+    yield from _records(store, id, [] if found is None else [found])
+
+
+def _summary(store: Store, id: int, args: dict[str, Any]) -> Steps:
+    yield value_frame(id, summary.rows(store.connection, **args))
+
+
+def _info(store: Store, id: int, args: dict[str, Any]) -> Steps:
+    yield value_frame(id, store.figures())
+
+
+_QUESTIONS: dict[str, Callable[[Store, int, dict[str, Any]], Steps]] = {
+    "history": _history,
+    "job": _job,
+    "transitions": _transitions,
+    "blob": _blob,
+    "summary": _summary,
+    "info": _info,
+}

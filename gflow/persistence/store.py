@@ -1,0 +1,273 @@
+"""SQLite: one file, one connection, whole records.
+
+The persister alone opens it. A second connection, even one that only reads, would bring the
+WAL-reset bug (SQLite up to 3.51.2) and a WAL that never shrinks, so the locking mode is
+EXCLUSIVE. What is applied twice is there once: every item is the newest whole record of its key,
+or its deletion.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from gflow.errors import StoreError
+from gflow.model.record import Key
+from gflow.persistence import codec, schema, summary
+from gflow.persistence.codec import DamagedRecord, Item
+
+_SESSION: Key = ("meta", "store.session")
+
+
+class Store:
+    """An open store. Methods raise sqlite3.Error when the disk does not do its part."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        network: bool = False,
+        relaxed: bool = False,
+        wal_pages: int = 1000,
+    ) -> None:
+        """Open an existing store; the file was looked at already (``storefile``).
+
+        ``network``: a file system where shared memory and locks are unsafe: rollback journal and
+        EXTRA syncs. ``relaxed``: commits survive the death of processes, not a power cut.
+        """
+        self.path = path
+        self.connection = sqlite3.connect(path, isolation_level=None, timeout=0)
+        try:
+            self._configure(network, relaxed, wal_pages)
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def _configure(self, network: bool, relaxed: bool, wal_pages: int) -> None:
+        execute = self.connection.execute
+        execute("PRAGMA locking_mode=EXCLUSIVE")
+        wanted = "delete" if network else "wal"
+        (mode,) = execute(f"PRAGMA journal_mode={wanted}").fetchone()
+        if mode != wanted:
+            raise StoreError(f"cannot open {self.path}: its journal mode stays {mode}")
+        execute(f"PRAGMA synchronous={'EXTRA' if network else 'NORMAL' if relaxed else 'FULL'}")
+        execute(f"PRAGMA wal_autocheckpoint={wal_pages}")
+        execute("PRAGMA journal_size_limit=67108864")
+        execute("PRAGMA mmap_size=0")
+        execute("PRAGMA cell_size_check=ON")
+        execute("PRAGMA trusted_schema=OFF")
+        execute("PRAGMA temp_store=MEMORY")
+        execute("PRAGMA cache_size=-16384")
+
+    # --- life -------------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """Schema version of the file."""
+        (found,) = self.connection.execute("PRAGMA user_version").fetchone()
+        return int(found)
+
+    def session(self) -> dict[str, Any]:
+        """``{number, clean}``: how often it was opened and whether the last time ended orderly."""
+        row = self.connection.execute(
+            "SELECT crc, record FROM meta WHERE name = ?", _SESSION[1:]
+        ).fetchone()
+        if row is None:
+            return {"number": 0, "clean": True}
+        item = Item(_SESSION, *row)
+        codec.verify(item)
+        record = codec.decode(item)
+        assert isinstance(record, dict)
+        return record
+
+    def begin_session(self, number: int) -> None:
+        """Take the write lock and note that the store is in use. Commits."""
+        self.begin()
+        self.apply([codec.encode(_SESSION, {"number": number, "clean": False})])
+        self.commit()
+
+    def close(self, session: int) -> None:
+        """End orderly: note it, bring everything into the main file, close."""
+        self.begin()
+        self.apply([codec.encode(_SESSION, {"number": session, "clean": True})])
+        self.commit()
+        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.connection.close()
+
+    def abandon(self) -> None:
+        """Close the connection as it is, after an error."""
+        try:
+            self.connection.close()
+        except sqlite3.Error:
+            pass
+
+    def quick_check(self) -> list[str]:
+        """What SQLite finds wrong with the file's structure; empty when nothing."""
+        found = [row[0] for row in self.connection.execute("PRAGMA quick_check(20)")]
+        return [] if found == ["ok"] else found
+
+    def figures(self) -> dict[str, Any]:
+        """Sizes for people: rows of the small tables, pages of the file."""
+        execute = self.connection.execute
+        (pages,) = execute("PRAGMA page_count").fetchone()
+        (page_bytes,) = execute("PRAGMA page_size").fetchone()
+        (live,) = execute("SELECT count(*) FROM live").fetchone()
+        (quarantined,) = execute("SELECT count(*) FROM quarantine").fetchone()
+        return {"bytes": pages * page_bytes, "live": live, "quarantined": quarantined}
+
+    def vacuum_into(self, path: str) -> None:
+        """Write a compact copy to a new file."""
+        self.connection.execute("VACUUM INTO ?", (path,))
+
+    # --- transactions -----------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Open a transaction."""
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Make the open transaction durable."""
+        self.connection.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo the open transaction, if there is one."""
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+
+    def apply(self, items: Iterable[Item]) -> None:
+        """Write items in the open transaction."""
+        for item in items:
+            codec.verify(item)
+            kind = item.key[0]
+            if kind in ("job", "array"):
+                self._apply_job(item)
+            elif kind == "transition":
+                self._put("transition", ("job", "n"), item.key[1:], item)
+            elif kind == "blob":
+                self._apply_blob(item)
+            elif kind == "meta":
+                self._put("meta", ("name",), item.key[1:], item)
+            else:
+                self._put("fact", ("key",), (codec.encode_json(item.key).decode(),), item)
+
+    def _put(
+        self, table: str, columns: Sequence[str], values: Sequence[str | int], item: Item
+    ) -> None:
+        if item.payload is None:
+            where = " AND ".join(f"{column} = ?" for column in columns)
+            self.connection.execute(f"DELETE FROM {table} WHERE {where}", values)
+            return
+        marks = "?, " * len(columns)
+        self.connection.execute(
+            f"REPLACE INTO {table}({', '.join(columns)}, crc, record) VALUES ({marks}?, ?)",
+            (*values, item.crc, item.payload),
+        )
+
+    def _apply_blob(self, item: Item) -> None:
+        if item.payload is None:
+            self.connection.execute("DELETE FROM blob WHERE hash = ?", item.key[1:])
+            return
+        # The hash names the content: what is there already need not be written again.
+        self.connection.execute(
+            "INSERT OR IGNORE INTO blob(hash, crc, data) VALUES (?, ?, ?)",
+            (item.key[1], item.crc, item.payload),
+        )
+
+    def _apply_job(self, item: Item) -> None:
+        kind, id = item.key
+        execute = self.connection.execute
+        if item.payload is None:
+            execute("DELETE FROM live WHERE id = ?", (id,))
+            self._leave_history(id)
+            return
+        record = codec.decode(item)
+        assert isinstance(record, dict)
+        self._leave_history(id)
+        if not record.get("final"):
+            execute(
+                "REPLACE INTO live(id, kind, crc, record) VALUES (?, ?, ?, ?)",
+                (id, kind, item.crc, item.payload),
+            )
+            return
+        execute("DELETE FROM live WHERE id = ?", (id,))
+        columns = summary.outline(record)
+        execute(
+            "INSERT INTO history(id, kind, user, state, name, project, array_id, finished_at,"
+            " crc, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (id, kind, *columns, item.crc, item.payload),
+        )
+        if kind == "job":
+            summary.add(self.connection, record)
+
+    def _leave_history(self, id: str | int) -> None:
+        """Remove a job from history, and from the sums it was counted in."""
+        row = self.connection.execute(
+            "SELECT kind, crc, record FROM history WHERE id = ?", (id,)
+        ).fetchone()
+        if row is None:
+            return
+        kind, crc, payload = row
+        self.connection.execute("DELETE FROM history WHERE id = ?", (id,))
+        item = Item((kind, id), crc, payload)
+        try:
+            codec.verify(item)
+            record = codec.decode(item)
+        except DamagedRecord:
+            return  # nobody knows what it was counted as
+        if kind == "job" and isinstance(record, dict):
+            summary.add(self.connection, record, -1)
+
+    # --- single records ---------------------------------------------------------------------------
+
+    def meta(self, name: str) -> Any:
+        """The value of a ``("meta", name)`` record, or None."""
+        row = self.connection.execute(
+            "SELECT crc, record FROM meta WHERE name = ?", (name,)
+        ).fetchone()
+        if row is None:
+            return None
+        codec.verify(item := Item(("meta", name), *row))
+        return codec.decode(item)
+
+    def quarantine(self, table: str, key: Key, column: str, row: Any, reason: str) -> None:
+        """Set a damaged row aside, in the open transaction: out of its table, into quarantine.
+
+        ``column`` and ``row`` name it in its table by primary key.
+        """
+        data = "data" if table == "blob" else "record"
+        self.connection.execute(
+            "INSERT INTO quarantine(origin, key, found_at, reason, crc, record)"
+            f" SELECT ?, ?, ?, ?, crc, {data} FROM {table} WHERE {column} = ?",
+            (table, codec.encode_json(key).decode(), time.time(), reason, row),
+        )
+        self.connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (row,))
+
+
+def create(path: str) -> None:
+    """Make a new, empty store: under another name first, so that it is never seen half made."""
+    making = f"{path}.new"
+    for leftover in (making, f"{making}-wal", f"{making}-journal"):
+        try:
+            os.unlink(leftover)
+        except FileNotFoundError:
+            pass
+    os.close(os.open(making, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(making, isolation_level=None)
+    try:
+        schema.create(connection)
+    finally:
+        connection.close()
+    os.rename(making, path)
+    sync_folder(os.path.dirname(path))
+
+
+def sync_folder(path: str) -> None:
+    """Make names in a folder durable (fsync(2) of the folder)."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
