@@ -11,6 +11,7 @@ from typing import Any
 
 from gflow.model.job import Process, Spec
 from gflow.model.resources import Capacity
+from gflow.model.state import State
 
 # --- requests -----------------------------------------------------------------------------------
 
@@ -24,6 +25,8 @@ class Submit:
     holds: tuple[str | None, ...] = ()
     #: More of the same request follows: no scheduling pass yet.
     more: bool = False
+    #: Terminal states of jobs that ``specs`` depend on and only history knows.
+    ended: tuple[tuple[int, State], ...] = ()
 
 
 @dataclass(slots=True, frozen=True)
@@ -75,6 +78,8 @@ class Update:
     changes: dict[str, Any] = field(default_factory=dict)
     #: Admins may raise priority and time limits beyond what owners may.
     admin: bool = False
+    #: As in Submit, for new dependencies.
+    ended: tuple[tuple[int, State], ...] = ()
 
 
 @dataclass(slots=True, frozen=True)

@@ -88,8 +88,10 @@ class Spec:
     #: Run again when an attempt was lost.
     requeue: bool = False
     project: str | None = None
-    #: Named group of the submitter's own making, and how many of it may run at once.
+    #: Named group of the submitter's own making (see ``group_limit``).
     group: str | None = None
+    #: How many of the group may run at once from now on; None leaves the group's limit as it is.
+    group_limit: int | None = None
     umask: int = 0o077
     nice: int = 0
     #: (("NOFILE", soft, hard),): setrlimit names without RLIMIT_, -1 is infinity.
@@ -133,6 +135,8 @@ class Job:
     hold: str | None = None
     #: Higher comes first; starts as the spec's and may be changed.
     priority: int = 10
+    #: Put before everything with a smaller one, whatever its priority (``update --top``).
+    top: int = 0
     #: When nothing but resources kept it from starting; None before that.
     eligible_at: float | None = None
     #: Not to be started before (back-off of a retry or a failed launch); epoch seconds.
@@ -185,11 +189,15 @@ class Array:
     id: int
     spec: Spec
     submitted_at: float
-    #: Half-open position ranges still waiting, ascending: [(0, 100)].
+    #: Half-open position ranges still waiting, ascending: [(0, 100)]. Derived: what is neither
+    #: cancelled here nor has a Job, live or in history.
     pending: list[tuple[int, int]]
     size: int
+    #: Positions that were cancelled without ever having a Job.
+    cancelled: list[tuple[int, int]] = field(default_factory=list)
     hold: str | None = None
     priority: int = 10
+    top: int = 0
     limit: int | None = None
     eligible_at: float | None = None
     #: PENDING while tasks wait or are active; then the worst state of its tasks.

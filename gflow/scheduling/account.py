@@ -1,0 +1,75 @@
+"""Who may run how much at once: users, projects, groups and arrays with a limit."""
+
+from __future__ import annotations
+
+from gflow.model.resources import Resources
+
+#: ("user", name), ("project", name), ("group", "user/name"), ("array", id).
+AccountKey = tuple[str, str | int]
+
+
+class Account:
+    """Counts of what runs and waits for one account, and its limits (None: no limit)."""
+
+    __slots__ = (
+        "cpus",
+        "gpus",
+        "key",
+        "max_cpus",
+        "max_gpus",
+        "max_pending",
+        "max_running",
+        "over_budget",
+        "parked",
+        "pending",
+        "running",
+    )
+
+    def __init__(self, key: AccountKey) -> None:
+        self.key = key
+        self.running = 0
+        self.cpus = 0
+        self.gpus = 0
+        self.pending = 0
+        self.max_running: int | None = None
+        self.max_cpus: int | None = None
+        self.max_gpus: int | None = None
+        self.max_pending: int | None = None
+        #: The gpu-hours of this week are spent.
+        self.over_budget = False
+        #: Serials of buckets that were taken out of the queue because of this account.
+        self.parked: dict[int, None] = {}
+
+    def refuses(self, request: Resources) -> bool:
+        """Whether starting one more such job would exceed a limit."""
+        if self.max_running is not None and self.running >= self.max_running:
+            return True
+        if self.max_cpus is not None and self.cpus + request.cpus > self.max_cpus:
+            return True
+        if not request.gpus:
+            return False
+        if self.over_budget:
+            return True
+        return self.max_gpus is not None and self.gpus + request.gpus > self.max_gpus
+
+    def count(self, request: Resources, sign: int) -> None:
+        """One more (+1) or one less (-1) such job holds resources."""
+        self.running += sign
+        self.cpus += sign * request.cpus
+        self.gpus += sign * request.gpus
+
+
+class Accounts:
+    """All accounts, made when first named."""
+
+    __slots__ = ("known",)
+
+    def __init__(self) -> None:
+        self.known: dict[AccountKey, Account] = {}
+
+    def get(self, key: AccountKey) -> Account:
+        """The account of that key."""
+        account = self.known.get(key)
+        if account is None:
+            account = self.known[key] = Account(key)
+        return account

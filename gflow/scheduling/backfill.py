@@ -1,0 +1,56 @@
+"""What lower jobs must leave alone: moments at which something else needs its resources.
+
+EASY backfill (Lifka, 1995): the highest blocked job gets a reservation at the earliest moment at
+which enough will have ended; a lower job may start only if it ends before that moment, or takes
+nothing that is needed then.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from gflow.model.state import Instant
+from gflow.scheduling.core import Core
+from gflow.scheduling.placement import place
+from gflow.scheduling.pool import Pool
+from gflow.scheduling.state import Item
+
+
+class Barrier:
+    """From ``at_boot_s`` on, jobs that still run must fit ``pool`` as well."""
+
+    __slots__ = ("at_boot_s", "pool", "starts_boot_s")
+
+    def __init__(self, at_boot_s: float, pool: Pool, starts_boot_s: float) -> None:
+        #: Boot clock; minus infinity: every job has to leave it alone.
+        self.at_boot_s = at_boot_s
+        self.pool = pool
+        #: When the reserved job is expected to start; infinity: nobody can tell.
+        self.starts_boot_s = starts_boot_s
+
+
+def reserve(core: Core, item: Item, now: Instant) -> Barrier | None:
+    """The reservation of a blocked job; None when it would not fit the idle machine as it is."""
+    request = item.spec.resources
+    if not core.idle.fits(request):
+        return None
+    pool = core.pool.copy()
+    starts_boot_s = now.boot_s
+    for end_boot_s, job_id in core.ends:
+        if pool.fits(request):
+            break
+        job = core.live.jobs[job_id]
+        pool.free(job.spec.resources, job.gpu_ids)
+        starts_boot_s = max(end_boot_s, now.boot_s)
+    gpu_ids = place(request, (pool,), core.settings, item.id)
+    if gpu_ids is None:
+        return None
+    pool.book(request, gpu_ids)
+    starving = core.waiting_since_s(item, now) >= core.settings.starvation_after_s
+    return Barrier(-inf if starving else starts_boot_s, pool, starts_boot_s)
+
+
+def crossed(barriers: list[Barrier], end_boot_s: float) -> list[Barrier]:
+    """Barriers that a job with this end would still run at."""
+    # An unknown end crosses even a barrier at an unknown moment.
+    return [b for b in barriers if end_boot_s > b.at_boot_s or end_boot_s == inf]

@@ -1,0 +1,216 @@
+"""Eligible pending items in scheduling order, grouped so that what cannot start costs nothing.
+
+Items with the same request form a class; within it, items that the same limits and the same fair
+share apply to form a bucket. A bucket is sorted by a key that never changes by itself; only buckets
+are compared by rank, which is the key of their first item less the bonus of their user::
+
+    key  = -points << 44 | id          (an item's own: priority, age, id)
+    rank = key - (bonus << 44)         (fair share of its user and project)
+
+So one event touches one bucket, and a class that does not fit is skipped whole.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+
+from gflow.model.job import Array
+from gflow.model.resources import Resources
+from gflow.scheduling.account import Account, AccountKey
+from gflow.scheduling.ordered import Ordered
+from gflow.scheduling.settings import Settings
+from gflow.scheduling.state import Item
+
+_ID_BITS = 44
+_ID_MASK = (1 << _ID_BITS) - 1
+#: Points are counted in thousandths; ``top`` outweighs any priority.
+_MILLI = 1000
+_TOP = 1 << 62
+
+BucketKey = tuple[Resources, str, str | None, str | None, int | None, int]
+
+
+def id_of(key: int) -> int:
+    """The item that a key or rank stands for."""
+    return key & _ID_MASK
+
+
+def limit_class(time_limit_s: float | None) -> int:
+    """Time limits within half an octave share a bucket, so its first item speaks for all."""
+    if time_limit_s is None:
+        return -1
+    return int(max(time_limit_s, 1.0) ** 2).bit_length()
+
+
+class Bucket:
+    """Items of one class that stand and fall together."""
+
+    __slots__ = ("accounts", "bonus", "key", "keys", "parked_by", "rank", "serial")
+
+    def __init__(self, serial: int, key: BucketKey, accounts: tuple[Account, ...]) -> None:
+        self.serial = serial
+        self.key = key
+        self.keys = Ordered()
+        self.accounts = accounts
+        self.bonus = 0
+        #: Rank of the first item; None while parked.
+        self.rank: int | None = None
+        self.parked_by: AccountKey | None = None
+
+
+class ClassQueue:
+    """See the module. ``order`` holds the best rank of each class, ascending: best first."""
+
+    __slots__ = (
+        "_age",
+        "_priority",
+        "_serial",
+        "bonuses",
+        "buckets",
+        "by_key",
+        "by_rank",
+        "classes",
+        "order",
+    )
+
+    def __init__(self, settings: Settings) -> None:
+        self._priority = settings.priority_weight * _MILLI
+        self._age = settings.age_weight * _MILLI / 3600.0
+        self._serial = 0
+        self.by_key: dict[BucketKey, Bucket] = {}
+        self.buckets: dict[int, Bucket] = {}
+        self.by_rank: dict[int, Bucket] = {}
+        #: Ranks of the buckets of a class that are not parked, ascending.
+        self.classes: dict[Resources, list[int]] = {}
+        self.order: list[int] = []
+        #: Bonus in thousandths of points per (user, project).
+        self.bonuses: dict[tuple[str, str | None], int] = {}
+
+    def key_of(self, item: Item) -> int:
+        """The item's place in its bucket; smaller comes first."""
+        points = int(item.priority * self._priority - item.submitted_at * self._age)
+        return (-(points + item.top * _TOP) << _ID_BITS) + item.id
+
+    @staticmethod
+    def bucket_key(item: Item) -> BucketKey:
+        """Which bucket an item belongs to, as its facts are now."""
+        spec = item.spec
+        array_id = item.id if isinstance(item, Array) else item.array_id
+        limited = array_id if spec.array is not None else None
+        return (
+            spec.resources,
+            spec.user,
+            spec.project,
+            spec.group,
+            limited,
+            limit_class(spec.time_limit_s),
+        )
+
+    def add(self, item: Item, accounts: tuple[Account, ...]) -> None:
+        """Put an eligible item in; ``accounts`` are those that limit its bucket."""
+        bucket_key = self.bucket_key(item)
+        bucket = self.by_key.get(bucket_key)
+        if bucket is None:
+            self._serial += 1
+            bucket = Bucket(self._serial, bucket_key, accounts)
+            bucket.bonus = self.bonuses.get(bucket_key[1:3], 0)
+            self.by_key[bucket_key] = self.buckets[bucket.serial] = bucket
+        key = self.key_of(item)
+        bucket.keys.add(key)
+        if bucket.parked_by is None and bucket.keys.first() == key:
+            self._rank(bucket)
+
+    def remove(self, item: Item) -> None:
+        """Take an item out; its facts must be as they were when it was added."""
+        bucket = self.by_key[self.bucket_key(item)]
+        key = self.key_of(item)
+        first = bucket.keys.first() == key
+        bucket.keys.remove(key)
+        if not bucket.keys:
+            self._unrank(bucket)
+            del self.by_key[bucket.key], self.buckets[bucket.serial]
+        elif first and bucket.parked_by is None:
+            self._rank(bucket)
+
+    def park(self, bucket: Bucket, account: Account) -> None:
+        """Take a bucket out of the order until ``account`` has room again."""
+        self._unrank(bucket)
+        bucket.parked_by = account.key
+        account.parked[bucket.serial] = None
+
+    def unpark(self, account: Account) -> bool:
+        """Put back what was parked for ``account``; whether there was anything."""
+        serials, account.parked = account.parked, {}
+        for serial in serials:
+            bucket = self.buckets.get(serial)
+            if bucket is not None and bucket.parked_by == account.key:
+                bucket.parked_by = None
+                self._rank(bucket)
+        return bool(serials)
+
+    def set_bonus(self, user: str, project: str | None, bonus: int) -> None:
+        """Change how far the items of a user and project are moved forward."""
+        self.bonuses[user, project] = bonus
+
+    def refresh(self, bucket: Bucket) -> None:
+        """Apply the bonus of its user and project to a bucket."""
+        bonus = self.bonuses.get(bucket.key[1:3], 0)
+        if bonus != bucket.bonus:
+            bucket.bonus = bonus
+            if bucket.parked_by is None:
+                self._rank(bucket)
+
+    def bucket_of(self, item: Item) -> Bucket:
+        """The bucket in which a queued item stands."""
+        return self.by_key[self.bucket_key(item)]
+
+    def position(self, item: Item) -> int:
+        """How many queued items come before this one; costs one look at every bucket."""
+        rank = self.key_of(item) - (self.bucket_of(item).bonus << _ID_BITS)
+        return sum(
+            bucket.keys.count_below(rank + (bucket.bonus << _ID_BITS))
+            for bucket in self.buckets.values()
+        )
+
+    def __len__(self) -> int:
+        return sum(len(bucket.keys) for bucket in self.buckets.values())
+
+    # --- the order of buckets and classes -------------------------------------------------------
+
+    def _rank(self, bucket: Bucket) -> None:
+        rank = bucket.keys.first() - (bucket.bonus << _ID_BITS)
+        if rank == bucket.rank:
+            return
+        request = bucket.key[0]
+        ranks = self.classes.get(request)
+        if ranks is None:
+            ranks = self.classes[request] = []
+        best = ranks[0] if ranks else None
+        if bucket.rank is not None:
+            del ranks[bisect_left(ranks, bucket.rank)]
+            del self.by_rank[bucket.rank]
+        insort(ranks, rank)
+        bucket.rank = rank
+        self.by_rank[rank] = bucket
+        self._reorder(best, ranks[0])
+
+    def _unrank(self, bucket: Bucket) -> None:
+        if bucket.rank is None:
+            return
+        request = bucket.key[0]
+        ranks = self.classes[request]
+        best = ranks[0]
+        del ranks[bisect_left(ranks, bucket.rank)]
+        del self.by_rank[bucket.rank]
+        bucket.rank = None
+        self._reorder(best, ranks[0] if ranks else None)
+        if not ranks:
+            del self.classes[request]
+
+    def _reorder(self, before: int | None, after: int | None) -> None:
+        if before == after:
+            return
+        if before is not None:
+            del self.order[bisect_left(self.order, before)]
+        if after is not None:
+            insort(self.order, after)

@@ -1,0 +1,160 @@
+"""Facts of jobs and arrays as plain JSON-able objects, and back.
+
+Fields that have their default are left out; missing ones take it, and unknown ones are dropped, so
+that neighbouring versions read each other's records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Any
+
+from gflow.model.job import Array, ArraySpec, Dependency, Job, Process, RetryRule, Spec
+from gflow.model.resources import Resources
+from gflow.model.state import TERMINAL, State
+
+Object = dict[str, Any]
+_NOTHING = object()
+
+
+def _default(field: Field[Any]) -> Any:
+    if field.default is not MISSING:
+        return field.default
+    return _NOTHING if field.default_factory is MISSING else field.default_factory()
+
+
+def _defaults(of: type) -> dict[str, Any]:
+    assert is_dataclass(of)
+    return {field.name: _default(field) for field in fields(of)}
+
+
+_DEFAULTS: dict[type, dict[str, Any]] = {
+    of: _defaults(of)
+    for of in (Job, Array, Spec, Resources, Dependency, RetryRule, ArraySpec, Process)
+}
+#: What is derived at load.
+_DERIVED = frozenset({"pending"})
+#: What a required field takes when a record has none.
+_FALLBACKS: dict[str, Any] = {
+    "name": "",
+    "user": "",
+    "uid": -1,
+    "gid": -1,
+    "command": (),
+    "cwd": "/",
+    "submitted_at": 0.0,
+    "size": 0,
+    "pending": None,
+}
+
+
+# --- to records ---------------------------------------------------------------------------------
+
+
+def encode(item: Job | Array) -> Object:
+    """The facts of an item; ``final`` when it has ended."""
+    record = _encode(item)
+    if item.state in TERMINAL:
+        record["final"] = True
+    return record
+
+
+def _encode(value: Any) -> Object:
+    record: Object = {}
+    for name, default in _DEFAULTS[type(value)].items():
+        fact = getattr(value, name)
+        if name in _DERIVED or (fact == default and fact is not _NOTHING):
+            continue
+        record[name] = fact if type(fact) in _PLAIN else _encode_value(fact)
+    return record
+
+
+_PLAIN = frozenset({int, str, float, bool, type(None), dict})
+
+
+def _encode_value(fact: Any) -> Any:
+    if type(fact) in _DEFAULTS:
+        return _encode(fact)
+    if isinstance(fact, State):
+        return str(fact)
+    if isinstance(fact, frozenset):
+        return sorted(fact)
+    if isinstance(fact, tuple | list):
+        return [_encode_value(part) for part in fact]
+    return fact
+
+
+# --- from records -------------------------------------------------------------------------------
+
+
+class Decoder:
+    """Turns records back into jobs and arrays; equal requests become one object."""
+
+    __slots__ = ("_requests",)
+
+    def __init__(self) -> None:
+        self._requests: dict[Resources, Resources] = {}
+
+    def job(self, record: Mapping[str, Any]) -> Job:
+        """A job; raises ValueError, TypeError or KeyError when the record is damaged."""
+        return Job(**self._fields(Job, record, self._job))
+
+    def array(self, record: Mapping[str, Any]) -> Array:
+        """An array with nothing pending yet; raises as :meth:`job`."""
+        found = self._fields(Array, record, self._job)
+        return Array(**{**found, "pending": []})
+
+    def spec(self, record: Mapping[str, Any]) -> Spec:
+        """A spec; raises as :meth:`job`."""
+        return Spec(**self._fields(Spec, record, self._spec))
+
+    def _fields(
+        self, of: type, record: Mapping[str, Any], convert: Callable[[str, Any], Any]
+    ) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, default in _DEFAULTS[of].items():
+            if name in record:
+                found[name] = convert(name, record[name])
+            elif default is _NOTHING and name in _FALLBACKS:
+                found[name] = _FALLBACKS[name]
+        return found
+
+    def _job(self, name: str, value: Any) -> Any:
+        if value is None:
+            return None
+        if name == "spec":
+            return self.spec(value)
+        if name in ("state", "ending"):
+            return State(value)
+        if name in ("shim", "process"):
+            return Process(**self._fields(Process, value, _as_is))
+        if name == "met":
+            return frozenset(value)
+        if name == "cancelled":
+            return [(start, stop) for start, stop in value]
+        return _tupled(value) if name in ("cpu_ids", "gpu_ids") else value
+
+    def _spec(self, name: str, value: Any) -> Any:
+        if name == "resources":
+            request = Resources(**self._fields(Resources, value, _as_tuple))
+            return self._requests.setdefault(request, request)
+        if name == "dependencies":
+            return tuple(Dependency(**self._fields(Dependency, one, _as_tuple)) for one in value)
+        if name == "retries":
+            return tuple(RetryRule(**self._fields(RetryRule, one, _as_tuple)) for one in value)
+        if name == "array" and value is not None:
+            return ArraySpec(**self._fields(ArraySpec, value, _as_tuple))
+        return _tupled(value)
+
+
+def _as_is(name: str, value: Any) -> Any:
+    return value
+
+
+def _as_tuple(name: str, value: Any) -> Any:
+    return _tupled(value)
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(map(_tupled, value)) if isinstance(value, list | tuple) else value

@@ -1,0 +1,112 @@
+"""What the handlers work on: the live state and everything derived from it, in one place."""
+
+from __future__ import annotations
+
+from math import inf
+
+from gflow.model.job import Array, Job
+from gflow.model.resources import Capacity
+from gflow.model.state import Instant
+from gflow.scheduling.account import Account, Accounts
+from gflow.scheduling.class_queue import ClassQueue
+from gflow.scheduling.cpuset import CpuSet
+from gflow.scheduling.dependency import Dependencies
+from gflow.scheduling.pool import Pool
+from gflow.scheduling.settings import Settings
+from gflow.scheduling.state import Item, Live
+from gflow.scheduling.timer import Timers
+
+
+class Core:
+    """State, indexes and allocation. Handlers change it only through the lifecycle's steps."""
+
+    __slots__ = (
+        "accounts",
+        "again",
+        "boot_id",
+        "capacity",
+        "cpuset",
+        "dependencies",
+        "ends",
+        "id_floor",
+        "id_floor_committed",
+        "idle",
+        "live",
+        "next_id",
+        "now",
+        "pass_wanted",
+        "pool",
+        "queue",
+        "ready",
+        "reserved_id",
+        "settings",
+        "timers",
+    )
+
+    def __init__(self, settings: Settings, capacity: Capacity, boot_id: str) -> None:
+        self.settings = settings
+        self.boot_id = boot_id
+        self.live = Live()
+        self.accounts = Accounts()
+        self.queue = ClassQueue(settings)
+        self.timers = Timers()
+        self.dependencies = Dependencies()
+        self.set_capacity(capacity)
+        self.pool = Pool(capacity)
+        self.cpuset = CpuSet(capacity.cpus)
+        #: (expected end on the boot clock, id) of active jobs, ascending.
+        self.ends: list[tuple[float, int]] = []
+        #: Next id to give out, the floor asked for, and the floor known to be durable.
+        self.next_id = 1
+        self.id_floor = 1
+        self.id_floor_committed = 1
+        #: The moment of the last event.
+        self.now = Instant(0.0, 0.0)
+        #: Recovery is over.
+        self.ready = False
+        #: Something may be startable; work is left over for the next turn.
+        self.pass_wanted = False
+        self.again = False
+        #: The highest blocked job or array, which nothing lower may delay.
+        self.reserved_id: int | None = None
+
+    def set_capacity(self, capacity: Capacity) -> None:
+        """What the machine has; the pool and the cpu set must be counted afresh after it."""
+        self.capacity = capacity
+        #: The machine with nothing on it.
+        self.idle = Pool(capacity)
+
+    def accounts_of(self, item: Item) -> tuple[Account, ...]:
+        """Accounts that an item counts in: user, project, group, array."""
+        spec = item.spec
+        get = self.accounts.get
+        found = [get(("user", spec.user))]
+        if spec.project is not None:
+            found.append(get(("project", spec.project)))
+        if spec.group is not None:
+            found.append(get(("group", f"{spec.user}/{spec.group}")))
+        array_id = item.id if isinstance(item, Array) else item.array_id
+        if array_id is not None:
+            account = get(("array", array_id))
+            account.max_running = self.live.arrays[array_id].limit
+            found.append(account)
+        return tuple(found)
+
+    def time_limit_s(self, item: Item) -> float:
+        """Seconds an attempt may run; infinity without a limit."""
+        limit = item.spec.time_limit_s
+        if limit is None:
+            limit = self.settings.default_time_limit_s
+        return inf if limit is None else limit
+
+    def expected_end(self, job: Job) -> float:
+        """When an active job reaches its limit, on the boot clock; infinity when unknown."""
+        if job.started_boot_s is None or job.suspended_boot_s is not None:
+            return inf
+        if self.boot_id and job.boot_id and job.boot_id != self.boot_id:
+            return inf  # the clock of another boot says nothing
+        return job.started_boot_s + job.suspended_s + self.time_limit_s(job)
+
+    def waiting_since_s(self, item: Item, now: Instant) -> float:
+        """For how long nothing but limits and resources has kept an item from starting."""
+        return 0.0 if item.eligible_at is None else max(0.0, now.wall_s - item.eligible_at)

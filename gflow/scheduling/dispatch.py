@@ -1,0 +1,117 @@
+"""One scheduling pass: start what can start, in order, and never at a reserved job's expense."""
+
+from __future__ import annotations
+
+from gflow.model.action import Action
+from gflow.model.resources import Resources
+from gflow.model.state import Instant
+from gflow.scheduling import lifecycle
+from gflow.scheduling.account import Account
+from gflow.scheduling.backfill import Barrier, crossed, reserve
+from gflow.scheduling.class_queue import Bucket, id_of
+from gflow.scheduling.core import Core
+from gflow.scheduling.placement import place
+from gflow.scheduling.state import Item
+
+
+def dispatch(core: Core, now: Instant) -> list[Action]:
+    """Start jobs until nothing more fits or the bounds of one turn are reached."""
+    if not core.ready or not core.pass_wanted:
+        return []
+    core.pass_wanted = False
+    return _Pass(core, now).run()
+
+
+class _Pass:
+    """The state of one pass; classes are looked at once each, best first."""
+
+    __slots__ = ("actions", "barriers", "core", "left", "now", "reserved", "starts")
+
+    def __init__(self, core: Core, now: Instant) -> None:
+        self.core = core
+        self.now = now
+        self.actions: list[Action] = []
+        self.barriers: list[Barrier] = []
+        self.reserved: Item | None = None
+        #: Candidates that may still be tried behind the reserved job.
+        self.left = core.settings.backfill_depth
+        self.starts = 0
+
+    def run(self) -> list[Action]:
+        core, queue = self.core, self.core.queue
+        core.reserved_id = None
+        index = 0
+        # Starting or parking moves a class back in the order, never forward: what was passed over
+        # stays passed over, because the pool only shrinks.
+        while index < len(queue.order) and self.left > 0:
+            if self.starts >= core.settings.starts_per_turn:
+                core.pass_wanted = core.again = True
+                break
+            best = queue.order[index]
+            request = queue.by_rank[best].key[0]
+            if not core.pool.fits(request):
+                if self.reserved is None and not self._reserve(request, best):
+                    continue
+                if core.pool.cpus < 1 and self.reserved is not None:
+                    break
+                self.left -= 1
+                index += 1
+            elif not self._start_one(request) and queue.order[index : index + 1] == [best]:
+                index += 1
+        core.reserved_id = None if self.reserved is None else self.reserved.id
+        return self.actions
+
+    def _reserve(self, request: Resources, best: int) -> bool:
+        """Reserve for the first item of a blocked class; False when the order has changed."""
+        bucket = self.core.queue.by_rank[best]
+        account = _refusing(bucket, request)
+        if account is not None:
+            self.core.queue.park(bucket, account)
+            return False
+        item = self.core.live.item(id_of(best))
+        assert item is not None
+        barrier = reserve(self.core, item, self.now)
+        if barrier is not None:
+            self.reserved = item
+            self.barriers.append(barrier)
+        return True
+
+    def _start_one(self, request: Resources) -> bool:
+        """Start the first item of a fitting class that may start; False when there is none."""
+        queue = self.core.queue
+        ranks = queue.classes[request]
+        at = 0
+        while at < len(ranks) and self.left > 0:
+            bucket = queue.by_rank[ranks[at]]
+            account = _refusing(bucket, request)
+            if account is not None:
+                queue.park(bucket, account)
+                continue
+            item = self.core.live.item(id_of(ranks[at]))
+            assert item is not None
+            if self._start(item):
+                return True
+            self.left -= 1
+            at += 1
+        return False
+
+    def _start(self, item: Item) -> bool:
+        core = self.core
+        end_boot_s = self.now.boot_s + core.time_limit_s(item)
+        barriers = crossed(self.barriers, end_boot_s)
+        pools = [core.pool, *(barrier.pool for barrier in barriers)]
+        gpu_ids = place(item.spec.resources, pools, core.settings, item.id)
+        if gpu_ids is None:
+            return False
+        for barrier in barriers:
+            barrier.pool.book(item.spec.resources, gpu_ids)
+        self.actions += lifecycle.start(core, item, gpu_ids, self.now)
+        self.starts += 1
+        return True
+
+
+def _refusing(bucket: Bucket, request: Resources) -> Account | None:
+    for account in bucket.accounts:
+        if account.refuses(request):
+            return account
+    return None

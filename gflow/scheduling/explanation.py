@@ -1,0 +1,276 @@
+"""Why a job waits: every blocker at once, each with its way out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+from gflow.model.job import Array, Job
+from gflow.model.resources import Resources
+from gflow.model.state import TERMINAL, Instant, Reason, State
+from gflow.scheduling.account import Account
+from gflow.scheduling.backfill import crossed, reserve
+from gflow.scheduling.core import Core
+from gflow.scheduling.dependency import NEVER as IMPOSSIBLE
+from gflow.scheduling.dependency import TRUE, Pair, phase, verdict
+from gflow.scheduling.placement import place
+from gflow.scheduling.state import BACKOFF, BEGIN, DEPENDENCY, HELD, NEVER, Item
+
+#: More holders or parents than this are not named one by one.
+_NAMED = 8
+
+
+@dataclass(slots=True, frozen=True)
+class Blocker:
+    """One thing that keeps a job from starting."""
+
+    reason: Reason
+    message: str
+    #: What would remove it; None when only time does.
+    remedy: str | None = None
+    #: Epoch seconds at which it goes away by itself; None when that cannot be told.
+    until_at: float | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Explanation:
+    """What there is to say about when a job starts."""
+
+    job_id: int
+    state: State
+    #: 1 is next; None when it is not in the queue or the place is too costly to count now.
+    position: int | None
+    blockers: tuple[Blocker, ...]
+    #: (earliest, latest) start in epoch seconds; None when there is no telling.
+    expected_start: tuple[float | None, float | None] | None
+
+
+_LIMIT_REASONS = {
+    "user": Reason.QUOTA,
+    "project": Reason.QUOTA,
+    "group": Reason.GROUP_LIMIT,
+    "array": Reason.ARRAY_TASK_LIMIT,
+}
+
+
+def reason(core: Core, item: Item) -> Reason | None:
+    """The main reason why an item waits, cheap enough for listings; None: it does not."""
+    if item.state is not State.PENDING or (isinstance(item, Array) and not item.pending):
+        return None
+    waits = core.live.waits.get(item.id, 0)
+    if waits:
+        return _waiting_reason(item, waits)
+    request = item.spec.resources
+    if request.gpus and core.capacity.cards is None:
+        return Reason.GPUS_UNKNOWN
+    for account in core.accounts_of(item):
+        if account.refuses(request):
+            return _LIMIT_REASONS[account.key[0]]
+    if item.id == core.reserved_id or core.reserved_id is None:
+        return Reason.RESOURCES
+    return Reason.PRIORITY
+
+
+def _waiting_reason(item: Item, waits: int) -> Reason:
+    if waits & HELD:
+        return Reason.HELD_ADMIN if item.hold == "admin" else Reason.HELD_USER
+    if waits & NEVER:
+        return Reason.DEPENDENCY_NEVER_SATISFIED
+    if waits & DEPENDENCY:
+        return Reason.DEPENDENCY
+    return Reason.BEGIN_TIME if waits & BEGIN else Reason.BACKOFF
+
+
+def explain(core: Core, job_id: int, item: Item, now: Instant) -> Explanation:
+    """Every blocker of an item; ``job_id`` is what was asked for (a task, perhaps)."""
+    if reason(core, item) is None:
+        return Explanation(job_id, item.state, None, (), None)
+    blockers = _waiting(core, item, now)
+    queued = item.id not in core.live.waits
+    blockers += _limits(core, item)
+    short = _resources(core, item.spec.resources, now)
+    blockers += short
+    expected = None
+    if queued and not short:
+        blockers += _behind(core, item, now)
+    if queued and item.id == core.reserved_id:
+        barrier = reserve(core, item, now)
+        if barrier is not None and barrier.starts_boot_s != inf:
+            at = wall(now, barrier.starts_boot_s)
+            expected = (now.wall_s, at)
+    position = core.queue.position(item) + 1 if queued and len(core.queue.buckets) < 2048 else None
+    return Explanation(job_id, item.state, position, tuple(blockers), expected)
+
+
+def wall(now: Instant, boot_s: float) -> float | None:
+    """A moment of the boot clock in epoch seconds; None for infinity."""
+    return None if boot_s == inf else now.wall_s + max(0.0, boot_s - now.boot_s)
+
+
+# --- blockers -----------------------------------------------------------------------------------
+
+
+def _waiting(core: Core, item: Item, now: Instant) -> list[Blocker]:
+    waits = core.live.waits.get(item.id, 0)
+    found: list[Blocker] = []
+    if waits & HELD:
+        who = "an admin holds it" if item.hold == "admin" else "it is held"
+        main = Reason.HELD_ADMIN if item.hold == "admin" else Reason.HELD_USER
+        found.append(Blocker(main, who, f"gflowctl release {item.id}"))
+    if waits & BEGIN:
+        found.append(
+            Blocker(
+                Reason.BEGIN_TIME,
+                "its begin time has not come",
+                f"gflowctl update {item.id} --begin now",
+                item.spec.begin_at,
+            )
+        )
+    if waits & BACKOFF and isinstance(item, Job):
+        message = "a retry waits for its back-off" if item.retried else "its launch was put off"
+        if item.reason:
+            message += f": {item.reason}"
+        found.append(Blocker(Reason.BACKOFF, message, None, item.not_before_at))
+    if waits & DEPENDENCY:
+        found += _dependencies(core, item, now)
+    return found
+
+
+def _dependencies(core: Core, item: Item, now: Instant) -> list[Blocker]:
+    found: list[Blocker] = []
+    remedy = f"gflowctl update {item.id} --dependency none"
+    for index, dependency in enumerate(item.spec.dependencies):
+        if index in item.met:
+            continue
+        parents = dependency.jobs or ((item.spec.user, item.spec.name),)
+        for parent in parents[:_NAMED]:
+            answer, due = verdict(
+                core.live, core.dependencies.facts, item, Pair(parent, item.id, index), now.wall_s
+            )
+            if answer == TRUE:
+                continue
+            never = answer == IMPOSSIBLE
+            main = Reason.DEPENDENCY_NEVER_SATISFIED if never else Reason.DEPENDENCY
+            if not isinstance(parent, int):
+                message = f"an older job of yours named {parent[1]!r} has not ended"
+            else:
+                ended = phase(core.live, core.dependencies.facts, parent).ended
+                stands = f"ended as {ended}" if ended else "has not come that far"
+                message = f"{dependency.type} job {parent}, which {stands}"
+                if due is not None:
+                    message = f"{dependency.type} job {parent}: its delay has not passed"
+                elif ended is None:
+                    due = _until(core, parent, now)
+            found.append(Blocker(main, message, remedy, due))
+    return found
+
+
+def _until(core: Core, job_id: int, now: Instant) -> float | None:
+    job = core.live.jobs.get(job_id)
+    if job is None or job.id not in core.live.active:
+        return None
+    return wall(now, core.expected_end(job))
+
+
+def _limits(core: Core, item: Item) -> list[Blocker]:
+    found: list[Blocker] = []
+    request = item.spec.resources
+    for account in core.accounts_of(item):
+        if account.refuses(request):
+            kind, name = account.key
+            message = f"{kind} {name} is at its limit: {_usage(account)}"
+            remedy = None
+            if kind == "array":
+                remedy = f"gflowctl update {name} --array-limit N"
+            found.append(Blocker(_LIMIT_REASONS[kind], message, remedy))
+    return found
+
+
+def _usage(account: Account) -> str:
+    parts = [
+        f"{used} of {limit} {what}"
+        for used, limit, what in (
+            (account.running, account.max_running, "running jobs"),
+            (account.cpus, account.max_cpus, "running cpus"),
+            (account.gpus, account.max_gpus, "running gpus"),
+        )
+        if limit is not None
+    ]
+    if account.over_budget:
+        parts.append("its gpu-hours are spent")
+    return ", ".join(parts)
+
+
+def _resources(core: Core, want: Resources, now: Instant) -> list[Blocker]:
+    pool = core.pool
+    found: list[Blocker] = []
+    if want.gpus and pool.cards is None:
+        return [Blocker(Reason.GPUS_UNKNOWN, "the machine's gpus are not known yet")]
+    if want.cpus > pool.cpus:
+        found.append(_short(core, "cpus", want.cpus, pool.cpus, now))
+    if want.memory_bytes and want.memory_bytes > pool.memory_bytes:
+        found.append(_short(core, "memory_bytes", want.memory_bytes, pool.memory_bytes, now))
+    accepting = len(pool.accepting(want)) if want.gpus else 0
+    if want.gpus > accepting:
+        found.append(_short(core, "gpus", want.gpus, accepting, now))
+    counters = pool.gres
+    for name, count in want.gres:
+        if count > counters.get(name, 0):
+            found.append(_short(core, name, count, counters.get(name, 0), now))
+    if pool.exclusive or (want.exclusive and pool.jobs):
+        message = "a job runs that tolerates nothing beside it"
+        if want.exclusive:
+            message = f"it wants the machine for itself and {pool.jobs} jobs run"
+        found.append(Blocker(Reason.RESOURCES, message, None, _last_end(core, now)))
+    return found
+
+
+def _short(core: Core, name: str, wanted: int, free: int, now: Instant) -> Blocker:
+    holders: list[str] = []
+    until: float | None = None
+    unit = {"memory_bytes": "bytes of memory"}.get(name, name)
+    for end_boot_s, job_id in core.ends:
+        held = _held(core.live.jobs[job_id].spec.resources, name)
+        if not held:
+            continue
+        at = wall(now, end_boot_s)
+        if not holders:
+            until = at
+        left = "" if at is None else f" for at most {max(0.0, at - now.wall_s):.0f} s"
+        holders.append(f"job {job_id} holds {held}{left}")
+    more = f" and {len(holders) - _NAMED} more" if len(holders) > _NAMED else ""
+    by = "; ".join(holders[:_NAMED]) + more
+    message = f"{wanted} {unit} wanted, {max(free, 0)} free" + (f" ({by})" if by else "")
+    option = {"memory_bytes": "--memory", "cpus": "--cpus", "gpus": "--gpus"}.get(name)
+    remedy = f"{option} {free}" if option and free > 0 else None
+    return Blocker(Reason.RESOURCES, message, remedy, until)
+
+
+def _held(want: Resources, name: str) -> int:
+    if name in ("cpus", "gpus", "memory_bytes"):
+        return int(getattr(want, name))
+    return dict(want.gres).get(name, 0)
+
+
+def _last_end(core: Core, now: Instant) -> float | None:
+    return wall(now, core.ends[-1][0]) if core.ends else None
+
+
+def _behind(core: Core, item: Item, now: Instant) -> list[Blocker]:
+    """Whether a higher blocked job keeps it from starting although it would fit now."""
+    first = None if core.reserved_id is None else core.live.item(core.reserved_id)
+    if first is None or first is item or first.state in TERMINAL:
+        return []
+    barrier = reserve(core, first, now)
+    if barrier is None:
+        return []
+    crossing = crossed([barrier], now.boot_s + core.time_limit_s(item))
+    pools = [core.pool, *(one.pool for one in crossing)]
+    if place(item.spec.resources, pools, core.settings, item.id) is not None:
+        return []
+    until = wall(now, barrier.starts_boot_s)
+    message = f"job {first.id} comes first and needs what it would take"
+    remedy = None
+    if until is not None:
+        remedy = f"--time-limit {max(0, int(barrier.starts_boot_s - now.boot_s))}s"
+    return [Blocker(Reason.PRIORITY, message, remedy, until)]

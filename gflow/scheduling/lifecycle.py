@@ -1,0 +1,393 @@
+"""The steps of a job's life, each of which keeps every index and count true.
+
+Handlers decide which step is due; nothing outside this module moves a job between states, the queue
+and the allocation.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from dataclasses import replace
+from typing import Any
+
+from gflow.model.action import Action, Changed, Kill, Start
+from gflow.model.job import Array, Job, Spec
+from gflow.model.state import ACTIVE, TERMINAL, Instant, State
+from gflow.scheduling import interval, numbering
+from gflow.scheduling.core import Core
+from gflow.scheduling.dependency import satisfied
+from gflow.scheduling.machine import ENDED, Happened, next_state
+from gflow.scheduling.state import BACKOFF, BEGIN, DEPENDENCY, HELD, NEVER, Item
+
+#: From best to worst: an array ends like its worst task.
+_WORSE = (
+    State.COMPLETED,
+    State.CANCELLED,
+    State.NODE_FAIL,
+    State.TIMEOUT,
+    State.OUT_OF_MEMORY,
+    State.FAILED,
+)
+
+#: What a kill for this cause makes of a job whose command did not end before.
+KILL_ENDING: dict[str, State] = {
+    "cancel": State.CANCELLED,
+    "timeout": State.TIMEOUT,
+    "memory": State.OUT_OF_MEMORY,
+}
+
+
+def move(
+    core: Core, job: Job, happened: Happened, now: Instant, cause: str, uid: int | None = None
+) -> Changed:
+    """Make a transition; an illegal one raises and has changed nothing."""
+    before = job.state
+    core.live.set_state(job, next_state(before, happened))
+    core.live.note_transition(job, before, now, cause, uid)
+    if job.array_id is not None:
+        _tally(core, job, before)
+    return Changed(job.id, before, job.state, cause)
+
+
+# --- waiting ----------------------------------------------------------------------------------
+
+
+def enter(core: Core, item: Item, now: Instant) -> None:
+    """Give a pending item its place: in the queue, or among those that wait for something."""
+    if isinstance(item, Array) and not item.pending:
+        return
+    waits = 0
+    if item.hold is not None:
+        waits |= HELD
+    begin_at = item.spec.begin_at
+    if begin_at is not None and begin_at > now.wall_s:
+        waits |= BEGIN
+        core.timers.at_wall(begin_at, item.id)
+    not_before_at = item.not_before_at if isinstance(item, Job) else None
+    if not_before_at is not None and not_before_at > now.wall_s:
+        waits |= BACKOFF
+        core.timers.at_wall(not_before_at, item.id)
+    if not satisfied(item, item.met):
+        waits |= DEPENDENCY
+        if core.dependencies.impossible(item):
+            waits |= NEVER
+    if waits:
+        core.live.waits[item.id] = waits
+        return
+    if item.eligible_at is None:
+        item.eligible_at = now.wall_s
+        core.live.change(item)
+    core.queue.add(item, core.accounts_of(item))
+    if core.reserved_id is None or core.pool.fits(item.spec.resources):
+        core.pass_wanted = True
+
+
+def leave(core: Core, item: Item) -> None:
+    """Take a pending item out of wherever it waits, before its facts change."""
+    if core.live.waits.pop(item.id, 0) or (isinstance(item, Array) and not item.pending):
+        return
+    core.queue.remove(item)
+
+
+def watch(core: Core, item: Item) -> None:
+    """Watch what a new or changed item depends on; settled by the next settling."""
+    if item.spec.dependencies and not satisfied(item, item.met):
+        core.dependencies.unsettled.extend(core.dependencies.watch(core.live, item))
+
+
+def split(core: Core, array: Array, position: int) -> Job:
+    """Give a waiting task its own Job, in no place yet: :func:`enter` must follow."""
+    job = _task_job(core, array, position)
+    queued = array.id not in core.live.waits
+    if queued and array.pending == [(position, position + 1)]:
+        core.queue.remove(array)
+    taken = interval.discard(array.pending, position)
+    assert taken, (array.id, position)
+    if not array.pending:
+        core.live.waits.pop(array.id, None)
+    core.live.counts[State.PENDING] -= 1  # counted again with its Job
+    core.live.add(job)
+    core.live.tallies[array.id].own[position] = None
+    watch(core, job)
+    return job
+
+
+def _task_job(core: Core, array: Array, position: int) -> Job:
+    assert array.spec.array is not None
+    return Job(
+        id=array.id + 1 + position,
+        spec=array.spec,
+        submitted_at=array.submitted_at,
+        hold=array.hold,
+        priority=array.priority,
+        top=array.top,
+        eligible_at=array.eligible_at,
+        array_id=array.id,
+        task=numbering.number_at(array.spec.array, position),
+        met=array.met,
+    )
+
+
+# --- running ----------------------------------------------------------------------------------
+
+
+def start(core: Core, item: Item, gpu_ids: tuple[int, ...], now: Instant) -> list[Action]:
+    """Allocate and ask for the launch of a queued job, or of the next task of a queued array."""
+    if isinstance(item, Array):
+        job = split(core, item, item.pending[0][0])
+    else:
+        core.queue.remove(item)
+        job = item
+    job.attempt += 1
+    job.started_at = now.wall_s
+    job.started_boot_s = now.boot_s
+    job.boot_id = core.boot_id
+    job.cpu_ids = core.cpuset.take(job.spec.resources.cpus)
+    job.gpu_ids = gpu_ids
+    job.reason = None
+    job.not_before_at = None
+    changed = move(core, job, Happened.STARTED, now, "scheduled")
+    occupy(core, job)
+    core.dependencies.touch((job.id,) if job.array_id is None else (job.id, job.array_id))
+    return [start_action(core, job), changed]
+
+
+def start_action(core: Core, job: Job) -> Start:
+    """The order to launch the job's current attempt."""
+    task_min = task_max = task_count = None
+    if job.array_id is not None and job.spec.array is not None:
+        task_min, task_max = numbering.bounds(job.spec.array)
+        task_count = numbering.size(job.spec.array)
+    return Start(
+        job_id=job.id,
+        attempt=job.attempt,
+        spec=job.spec,
+        array_id=job.array_id,
+        task=job.task,
+        task_min=task_min,
+        task_max=task_max,
+        task_count=task_count,
+        cpu_ids=job.cpu_ids,
+        gpu_ids=job.gpu_ids,
+    )
+
+
+def occupy(core: Core, job: Job) -> None:
+    """Book what an active job holds, its ``cpu_ids`` apart, and arm its time limit."""
+    request = job.spec.resources
+    core.pool.book(request, job.gpu_ids)
+    for account in core.accounts_of(job):
+        account.count(request, 1)
+    end = core.expected_end(job)
+    insort(core.ends, (end, job.id))
+    core.timers.at_boot(end, job.id)
+
+
+def vacate(core: Core, job: Job) -> None:
+    """Give back everything an active job holds."""
+    request = job.spec.resources
+    core.pool.free(request, job.gpu_ids)
+    core.cpuset.release(job.cpu_ids)
+    for account in core.accounts_of(job):
+        account.count(request, -1)
+        if account.parked:
+            core.queue.unpark(account)
+    _forget_end(core, job)
+    core.pass_wanted = True
+
+
+def _forget_end(core: Core, job: Job) -> None:
+    entry = (core.expected_end(job), job.id)
+    at = bisect_left(core.ends, entry)
+    assert core.ends[at] == entry, (core.ends[at : at + 1], entry)
+    del core.ends[at]
+
+
+def change_end(core: Core, job: Job, **facts: Any) -> None:
+    """Change facts that the expected end of an active job follows from."""
+    _forget_end(core, job)
+    for name, value in facts.items():
+        setattr(job, name, value)
+    end = core.expected_end(job)
+    insort(core.ends, (end, job.id))
+    core.timers.at_boot(end, job.id)
+    core.live.change(job)
+
+
+def kill(core: Core, job: Job, cause: str, now: Instant, uid: int | None = None) -> list[Action]:
+    """Have the tree of a job ended; the first cause stays, the resources stay held."""
+    grace = job.spec.grace_period_s
+    order = Kill(job.id, job.attempt, core.settings.grace_period_s if grace is None else grace)
+    if job.state is State.COMPLETING:
+        return [order]
+    job.kill_cause = cause
+    # NODE_FAIL stands for an end that cannot be observed: a kill says more.
+    if job.ending in (None, State.NODE_FAIL):
+        job.ending = KILL_ENDING.get(cause, State.CANCELLED)
+    if job.suspended_boot_s is not None:
+        suspended = job.suspended_s + now.boot_s - job.suspended_boot_s
+        change_end(core, job, suspended_s=suspended, suspended_boot_s=None)
+    return [order, move(core, job, Happened.KILLED, now, cause, uid)]
+
+
+# --- ends -------------------------------------------------------------------------------------
+
+
+def end(core: Core, job: Job, state: State, now: Instant, cause: str) -> list[Action]:
+    """Let an active job end for good; its resources are free, its dependants looked at."""
+    vacate(core, job)
+    changed = move(core, job, ENDED[state], now, cause)
+    return [changed, *_ended(core, job, now)]
+
+
+def refuse(core: Core, job: Job, now: Instant, cause: str) -> list[Action]:
+    """Let a job whose launch failed for good end as FAILED."""
+    vacate(core, job)
+    changed = move(core, job, Happened.REFUSED, now, cause)
+    return [changed, *_ended(core, job, now)]
+
+
+def drop(core: Core, job: Job, now: Instant, cause: str, uid: int | None) -> list[Action]:
+    """Let a pending job end as CANCELLED."""
+    leave(core, job)
+    changed = move(core, job, Happened.DROPPED, now, cause, uid)
+    return [changed, *_ended(core, job, now)]
+
+
+def _ended(core: Core, job: Job, now: Instant) -> list[Action]:
+    if job.finished_at is None:
+        job.finished_at = now.wall_s
+    core.dependencies.unwatch(core.live, job)
+    core.live.finished.append((job.finished_at, job.id))
+    core.dependencies.touch((job.id, (job.spec.user, job.spec.name)))
+    if job.array_id is None:
+        return []
+    return close_array(core, core.live.arrays[job.array_id], now)
+
+
+def close_array(core: Core, array: Array, now: Instant) -> list[Action]:
+    """Let an array end with its last task."""
+    tally = core.live.tallies[array.id]
+    core.dependencies.touch((array.id,))
+    if array.pending or tally.own or array.state in TERMINAL:
+        return []
+    array.finished_at = now.wall_s
+    return [turn_array(core, array, max(tally.ended, key=_WORSE.index), now, "ended")]
+
+
+def turn_array(core: Core, array: Array, state: State, now: Instant, cause: str) -> Changed:
+    """Change the state of a whole array, which is PENDING until its last task ended."""
+    before, array.state = array.state, state
+    core.live.index_array(array)
+    if state in TERMINAL:
+        core.live.finished.append((array.finished_at or now.wall_s, array.id))
+        core.live.unname(array)
+        core.dependencies.unwatch(core.live, array)
+        core.dependencies.touch((array.id, (array.spec.user, array.spec.name)))
+    else:
+        array.finished_at = None
+        core.live.name(array)
+        core.dependencies.touch((array.id,))
+    core.live.note_transition(array, before, now, cause, None)
+    return Changed(array.id, before, state, cause)
+
+
+def drop_waiting_tasks(core: Core, array: Array, now: Instant, reason: str | None) -> list[Action]:
+    """Cancel all tasks that have no Job of their own, without giving them any."""
+    if not array.pending:
+        return []
+    leave(core, array)
+    core.dependencies.unwatch(core.live, array)
+    tally, count = core.live.tallies[array.id], interval.total(array.pending)
+    tally.ended[State.CANCELLED] = tally.ended.get(State.CANCELLED, 0) + count
+    tally.done = interval.union([*tally.done, *array.pending])
+    array.cancelled = interval.union([*array.cancelled, *array.pending])
+    array.pending = []
+    array.reason = reason
+    core.live.counts[State.PENDING] -= count
+    core.live.change(array)
+    return close_array(core, array, now)
+
+
+def back(
+    core: Core,
+    job: Job,
+    happened: Happened,
+    now: Instant,
+    cause: str,
+    *,
+    not_before_at: float | None = None,
+    spec: Spec | None = None,
+) -> list[Action]:
+    """Make an active or ended job pending again, perhaps with another spec.
+
+    Its next attempt gets a new number.
+    """
+    actions: list[Action] = []
+    if job.state in ACTIVE:
+        vacate(core, job)
+    changed = move(core, job, happened, now, cause)
+    for name in ("started_at", "started_boot_s", "boot_id", "finished_at", "shim", "process"):
+        setattr(job, name, None)
+    for name in ("exit_code", "signal", "reason", "ending", "kill_cause", "eligible_at", "usage"):
+        setattr(job, name, None)
+    job.cpu_ids = job.gpu_ids = ()
+    job.suspended_s, job.suspended_boot_s = 0.0, None
+    job.not_before_at = not_before_at
+    actions.append(changed)
+    job.spec = spec or job.spec
+    if job.array_id is not None:
+        actions += reopen_array(core, core.live.arrays[job.array_id], now, cause)
+    core.dependencies.touch((job.id,) if job.array_id is None else (job.id, job.array_id))
+    watch(core, job)
+    enter(core, job, now)
+    return actions
+
+
+def reopen_array(core: Core, array: Array, now: Instant, cause: str) -> list[Action]:
+    """An ended array has a task that is to run again."""
+    if array.state not in TERMINAL:
+        return []
+    return [turn_array(core, array, State.PENDING, now, cause)]
+
+
+def note_attempt(job: Job, state: State, cause: str) -> None:
+    """Remember how an attempt ended, before the next one."""
+    attempt = {
+        "attempt": job.attempt,
+        "state": str(state),
+        "cause": cause,
+        "exit_code": job.exit_code,
+        "signal": job.signal,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+    }
+    job.attempts = [*(job.attempts or []), attempt]
+
+
+def rewrite(core: Core, item: Item, **changes: Any) -> None:
+    """Replace fields of an item's spec; it must be in no place and unwatched."""
+    item.spec = replace(item.spec, **changes)
+    core.live.change(item)
+
+
+def _tally(core: Core, job: Job, before: State) -> None:
+    """Keep the counts of a task's array."""
+    assert job.array_id is not None
+    tally = core.live.tallies[job.array_id]
+    position = job.id - job.array_id - 1
+    after = job.state
+    tally.active += (after in ACTIVE) - (before in ACTIVE)
+    if after in TERMINAL and before not in TERMINAL:
+        del tally.own[position]
+        tally.ended[after] = tally.ended.get(after, 0) + 1
+        interval.insert(tally.done, position)
+        if after is State.COMPLETED:
+            interval.insert(tally.completed, position)
+    elif before in TERMINAL and after not in TERMINAL:
+        tally.own[position] = None
+        tally.ended[before] -= 1
+        if not tally.ended[before]:
+            del tally.ended[before]
+        interval.discard(tally.done, position)
+        interval.discard(tally.completed, position)

@@ -1,0 +1,281 @@
+"""The scheduler as the supervisor sees it: events in, actions out, records and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from gflow.errors import Refused
+from gflow.model.action import Action
+from gflow.model.event import (
+    Adopted,
+    Cancel,
+    CapacityChanged,
+    Event,
+    Exited,
+    Gone,
+    Hold,
+    Lost,
+    NeverStarted,
+    Ready,
+    Release,
+    Requeue,
+    Resume,
+    Sampled,
+    SendSignal,
+    Started,
+    StartFailed,
+    Submit,
+    Suspend,
+    Update,
+    Wake,
+)
+from gflow.model.job import Array, Job, Spec
+from gflow.model.record import Key, Record
+from gflow.model.resources import Capacity
+from gflow.model.state import Instant, Reason, State
+from gflow.scheduling import (
+    admission,
+    codec,
+    control,
+    explanation,
+    machinery,
+    report,
+    selection,
+    settling,
+    update,
+)
+from gflow.scheduling.core import Core
+from gflow.scheduling.dispatch import dispatch
+from gflow.scheduling.explanation import Explanation
+from gflow.scheduling.load import EndedTasks, load
+from gflow.scheduling.settings import Settings
+from gflow.scheduling.state import Item
+
+_HANDLERS: dict[type, Callable[[Core, Any, Instant], list[Action]]] = {
+    Submit: admission.submit,
+    Cancel: control.cancel,
+    SendSignal: control.send_signal,
+    Hold: control.hold,
+    Release: control.release,
+    Update: update.update,
+    Requeue: control.requeue,
+    Suspend: control.suspend,
+    Resume: control.resume,
+    Started: report.started,
+    StartFailed: report.start_failed,
+    Exited: report.exited,
+    Gone: report.gone,
+    Lost: report.lost,
+    Adopted: report.adopted,
+    NeverStarted: report.never_started,
+    Sampled: report.sampled,
+    CapacityChanged: machinery.capacity_changed,
+    Ready: machinery.ready,
+    Wake: machinery.woken,
+}
+
+
+class Scheduler:
+    """The pure core behind its seam.
+
+    Nothing is started before :class:`~gflow.model.event.Ready`. Calls take the present moment;
+    nothing here looks at a clock.
+    """
+
+    __slots__ = ("_core", "damaged")
+
+    def __init__(self, settings: Settings, capacity: Capacity, boot_id: str = "") -> None:
+        self._core = Core(settings, capacity, boot_id)
+        #: Keys of records that ``load`` could not read.
+        self.damaged: list[Key] = []
+
+    # --- what happens -------------------------------------------------------------------------
+
+    def load(
+        self,
+        records: Iterable[tuple[Key, Mapping[str, Any]]],
+        now: Instant,
+        ended_tasks: EndedTasks | None = None,
+    ) -> None:
+        """Rebuild everything from records, before any event.
+
+        ``ended_tasks`` tells which tasks of live arrays have ended, as runs of task ids with one
+        state: {array id: [(first id, last id, "COMPLETED"), …]}.
+        """
+        self.damaged += load(self._core, records, ended_tasks or {}, now)
+
+    def handle(self, event: Event, now: Instant) -> list[Action]:
+        """Take in what happened; returns what to do, in order.
+
+        Raises :class:`gflow.errors.Refused` for a request that cannot be granted; nothing has
+        changed then.
+        """
+        core = self._core
+        core.again = False
+        core.now = now
+        actions = _HANDLERS[type(event)](core, event, now)
+        if core.ready:
+            actions += settling.wake(core, now)
+        actions += settling.settle(core, now)
+        if not (isinstance(event, Submit) and event.more):
+            actions += dispatch(core, now)
+        settling.forget(core, now)
+        return actions
+
+    def next_wakeup(self) -> Instant | None:
+        """When to call with Wake: at whichever of the two clocks comes first; None: not by itself.
+
+        Infinity on a clock means never on that clock. The moment of the last event: at once, work
+        is left over.
+        """
+        core = self._core
+        if core.again or core.dependencies.unsettled:
+            return core.now
+        return core.timers.next() if core.ready else None
+
+    # --- records ------------------------------------------------------------------------------
+
+    def take_changes(self) -> list[Key]:
+        """Keys of records that changed since the last call, in order of first change."""
+        return self._core.live.take_changes()
+
+    def record(self, key: Key) -> Record:
+        """What is to be saved under a key now; None: delete it."""
+        core = self._core
+        kind = key[0]
+        if kind == "job":
+            job = core.live.jobs.get(int(key[1]))
+            return None if job is None else codec.encode(job)
+        if kind == "array":
+            array = core.live.arrays.get(int(key[1]))
+            return None if array is None else codec.encode(array)
+        if kind == "transition":
+            return core.live.transitions.get(key)
+        if key == ("meta", "id_floor"):
+            return {"value": core.id_floor}
+        return None
+
+    def release(self, keys: Iterable[Key]) -> None:
+        """These keys are durable: forget their transition records."""
+        for key in keys:
+            self._core.live.transitions.pop(key, None)
+
+    def restore(self, records: Iterable[tuple[Key, Mapping[str, Any]]], now: Instant) -> None:
+        """Take in records of ended or unknown jobs again: from history, or from a run file.
+
+        A task needs the record of its array in the same call unless the array is known.
+        """
+        machinery.restore(self._core, records, now)
+
+    # --- ids ----------------------------------------------------------------------------------
+
+    @property
+    def next_id(self) -> int:
+        """The id that the next submission gets."""
+        return self._core.next_id
+
+    @property
+    def id_floor(self) -> int:
+        """The floor last asked for; ids below it may be given out once it is committed."""
+        return self._core.id_floor
+
+    @property
+    def id_floor_committed(self) -> int:
+        """The floor known to be durable."""
+        return self._core.id_floor_committed
+
+    def raise_floor(self, floor: int) -> None:
+        """Ask for a higher floor: its record is among the next changes."""
+        if floor > self._core.id_floor:
+            self._core.id_floor = floor
+            self._core.live.changes["meta", "id_floor"] = None
+
+    def floor_committed(self, floor: int) -> None:
+        """The record with this floor is durable."""
+        self._core.id_floor_committed = max(self._core.id_floor_committed, floor)
+
+    def settle_floor(self) -> None:
+        """At a clean stop: have the exact next id saved; nothing may be submitted any more."""
+        self._core.id_floor = self._core.id_floor_committed = self._core.next_id
+        self._core.live.changes["meta", "id_floor"] = None
+
+    @staticmethod
+    def ids_needed(specs: Iterable[Spec]) -> int:
+        """How many ids a submission takes."""
+        return sum(map(admission.ids_needed, specs))
+
+    # --- questions ----------------------------------------------------------------------------
+
+    def check(self, specs: tuple[Spec, ...], ended: Mapping[int, State] | None = None) -> None:
+        """Raise Refused unless the specs could be admitted now; changes nothing."""
+        admission.check(self._core, specs, ended or {})
+
+    def job(self, job_id: int) -> Job | None:
+        """The job (or task with a Job of its own) of that id."""
+        return self._core.live.jobs.get(job_id)
+
+    def array(self, array_id: int) -> Array | None:
+        """The array of that id."""
+        return self._core.live.arrays.get(array_id)
+
+    def waiting_task(self, task_id: int) -> tuple[Array, int] | None:
+        """The array and position of a task that waits without a Job of its own."""
+        return self._core.live.waiting_task(task_id)
+
+    def task_id(self, array_id: int, number: int) -> int | None:
+        """The id of a task by its number, as in ``7_3``; None when there is no such task."""
+        return machinery.task_id(self._core, array_id, number)
+
+    def knows(self, job_id: int) -> bool:
+        """Whether memory knows the state of this job, task or array."""
+        return admission.known(self._core, job_id)
+
+    def explain(self, job_id: int, now: Instant) -> Explanation:
+        """Why a job waits; raises Refused when it is not known."""
+        item = self._core.live.item(job_id)
+        if item is None:
+            found = self._core.live.array_of(job_id)
+            if found is None:
+                raise Refused(
+                    Refused.NOT_FOUND, f"cannot explain job {job_id}: there is no such job"
+                )
+            item = found[0]
+        return explanation.explain(self._core, job_id, item, now)
+
+    def reason(self, item: Item) -> Reason | None:
+        """The main reason why an item waits; None when it does not."""
+        return explanation.reason(self._core, item)
+
+    def page(self, after_id: int, count: int, user: str | None = None) -> list[Item]:
+        """Jobs and arrays in memory with ids above ``after_id``, ascending, at most ``count``."""
+        return selection.page(self._core, after_id, count, user)
+
+    def in_states(self, states: frozenset[State]) -> Iterable[Item]:
+        """Items in any of these states, active ones first; may be iterated in slices."""
+        return selection.in_states(self._core, states)
+
+    def queued(self, count: int) -> list[Item]:
+        """The first items of the queue in scheduling order."""
+        return selection.queued(self._core, count)
+
+    def active(self) -> list[Job]:
+        """Jobs that hold resources."""
+        return [self._core.live.jobs[job_id] for job_id in self._core.live.active]
+
+    def counts(self) -> dict[State, int]:
+        """Jobs and tasks in memory by state."""
+        return dict(self._core.live.counts)
+
+    def tally(self, array_id: int) -> dict[State, int]:
+        """Tasks of an array by state; those in history count too."""
+        return machinery.tally(self._core, array_id)
+
+    def free(self) -> dict[str, Any]:
+        """What may still be given out: cpus, memory_bytes, gpus (wholly free cards), gres."""
+        return machinery.free(self._core)
+
+    @property
+    def capacity(self) -> Capacity:
+        """What the machine has."""
+        return self._core.capacity

@@ -1,0 +1,156 @@
+"""What follows from what happened: dependants, moments that came, records that may be forgotten.
+
+Each turn takes a bounded number of steps; the rest is done in the turns that follow at once.
+"""
+
+from __future__ import annotations
+
+from gflow.model.action import Action
+from gflow.model.job import Array, Job
+from gflow.model.state import ACTIVE, TERMINAL, Instant, Reason, State
+from gflow.scheduling import lifecycle
+from gflow.scheduling.core import Core
+from gflow.scheduling.dependency import Pair, phase, ready_counterparts, satisfied, verdict
+from gflow.scheduling.state import DEPENDENCY, NEVER, Item
+
+
+def settle(core: Core, now: Instant) -> list[Action]:
+    """Look at the dependants of what changed; whether more is left shows in ``core.again``."""
+    actions: list[Action] = []
+    unsettled = core.dependencies.unsettled
+    steps = core.settings.steps_per_turn
+    while unsettled and steps:
+        steps -= 1
+        pair = unsettled.popleft()
+        child = core.live.item(pair.child)
+        if child is not None and child.state is State.PENDING:
+            actions += _settle_pair(core, child, pair, now)
+    core.again = core.again or bool(unsettled)
+    return actions
+
+
+def _settle_pair(core: Core, child: Item, pair: Pair, now: Instant) -> list[Action]:
+    if pair.condition >= len(child.spec.dependencies):
+        return []
+    dependency = child.spec.dependencies[pair.condition]
+    if dependency.type == "aftercorr" and isinstance(child, Array) and isinstance(pair.parent, int):
+        actions = _split_counterparts(core, child, pair.parent, now)
+        if actions or not child.pending:
+            return actions
+    answer, look_again_at = verdict(core.live, core.dependencies.facts, child, pair, now.wall_s)
+    if look_again_at is not None:
+        core.timers.at_wall(look_again_at, child.id)
+    if not core.dependencies.count(pair, answer):
+        return []
+    return _review(core, child, now)
+
+
+def _review(core: Core, child: Item, now: Instant) -> list[Action]:
+    met = core.dependencies.met_now(child)
+    if met != child.met:
+        child.met = met
+        core.live.change(child)
+    waits = core.live.waits.get(child.id, 0)
+    if not waits & DEPENDENCY:
+        return []
+    impossible = core.dependencies.impossible(child)
+    if impossible and child.spec.kill_on_invalid_dependency:
+        return drop_item(core, child, now, Reason.DEPENDENCY_NEVER_SATISFIED)
+    if satisfied(child, met) or impossible != bool(waits & NEVER):
+        lifecycle.leave(core, child)
+        if satisfied(child, met):
+            core.dependencies.unwatch(core.live, child)
+        lifecycle.enter(core, child, now)
+    return []
+
+
+def drop_item(core: Core, item: Item, now: Instant, reason: str) -> list[Action]:
+    """Cancel a pending item because of what it depends on."""
+    if isinstance(item, Array):
+        return lifecycle.drop_waiting_tasks(core, item, now, reason)
+    item.reason = reason
+    return lifecycle.drop(core, item, now, "dependency", None)
+
+
+def _split_counterparts(core: Core, child: Array, parent_id: int, now: Instant) -> list[Action]:
+    """Tasks whose counterpart ended go their own ways: each waits for that one task."""
+    parent = core.live.arrays.get(parent_id)
+    if parent is None or phase(core.live, core.dependencies.facts, parent_id).ended:
+        return []
+    for position in ready_counterparts(core.live, child, parent):
+        lifecycle.enter(core, lifecycle.split(core, child, position), now)
+    return []
+
+
+# --- moments ----------------------------------------------------------------------------------
+
+
+def wake(core: Core, now: Instant) -> list[Action]:
+    """Do what was put off until now: begin times, back-offs, delays, time limits."""
+    actions: list[Action] = []
+    due = core.timers.due(now, core.settings.steps_per_turn)
+    for item_id in due:
+        item = core.live.item(item_id)
+        if item is None or item.state in TERMINAL:
+            continue
+        if isinstance(item, Job) and item.state in ACTIVE:
+            actions += _enforce_limit(core, item, now)
+        elif item_id in core.live.waits:
+            _look_again(core, item, now)
+    core.again = core.again or len(due) == core.settings.steps_per_turn
+    return actions
+
+
+def _enforce_limit(core: Core, job: Job, now: Instant) -> list[Action]:
+    if job.state is not State.RUNNING or core.expected_end(job) > now.boot_s:
+        return []
+    job.reason = "time limit reached"
+    return lifecycle.kill(core, job, "timeout", now)
+
+
+def _look_again(core: Core, item: Item, now: Instant) -> None:
+    if core.live.waits[item.id] & DEPENDENCY:
+        for index, dependency in enumerate(item.spec.dependencies):
+            if dependency.delay_s and index not in item.met:
+                pairs = (Pair(parent, item.id, index) for parent in dependency.jobs)
+                core.dependencies.unsettled.extend(pairs)
+    lifecycle.leave(core, item)
+    lifecycle.enter(core, item, now)
+
+
+# --- forgetting -------------------------------------------------------------------------------
+
+
+def forget(core: Core, now: Instant) -> None:
+    """Drop finished items that are old or too many, unless live ones still need them."""
+    live, settings = core.live, core.settings
+    for item_id in core.dependencies.released:
+        item = live.item(item_id)
+        if item is not None and item.state in TERMINAL:
+            live.finished.append((item.finished_at or 0.0, item_id))
+    core.dependencies.released.clear()
+    finished = live.finished
+    for _ in range(min(len(finished), settings.steps_per_turn)):
+        finished_at, item_id = finished[0]
+        old = now.wall_s - finished_at >= settings.keep_finished_s
+        if not old and len(finished) <= settings.keep_finished:
+            break
+        item = live.item(item_id)
+        if item is not None and ("transition", item_id, item.transitions) in live.transitions:
+            break  # its end is not durable yet, and memory is the only place that knows it
+        finished.popleft()
+        # One that is needed comes back here when it is released.
+        if item is None or item.state not in TERMINAL or _needed(core, item):
+            continue
+        live.drop(item)
+        core.accounts.known.pop(("array", item_id), None)
+        if isinstance(item, Job) and item.array_id is not None:
+            array = live.arrays[item.array_id]
+            if array.state in TERMINAL and not live.tallies[array.id].jobs:
+                finished.append((array.finished_at or 0.0, array.id))
+
+
+def _needed(core: Core, item: Item) -> bool:
+    if core.dependencies.needs(item.id):
+        return True
+    return isinstance(item, Array) and bool(core.live.tallies[item.id].jobs)

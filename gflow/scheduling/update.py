@@ -1,0 +1,192 @@
+"""Changes to jobs after submission: any field while pending, a few while running."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields, replace
+from typing import Any
+
+from gflow.errors import Refused
+from gflow.model.action import Action
+from gflow.model.event import Update
+from gflow.model.job import Array, Job, Spec
+from gflow.model.resources import Resources
+from gflow.model.state import ACTIVE, Instant, State
+from gflow.scheduling import admission, control, lifecycle
+from gflow.scheduling.core import Core
+from gflow.scheduling.state import Item
+
+_RESOURCES = {field.name: field for field in fields(Resources)}
+_SPEC = {field.name: field for field in fields(Spec)}
+#: Who a job belongs to and what tasks it has never changes.
+_FIXED = frozenset({"user", "uid", "gid", "array", "params"})
+#: What may change while an attempt is active.
+_LATE = frozenset({"priority", "time_limit_s", "name", "comment", "requeue", "retries"})
+#: Not in the spec: facts of their own.
+_OWN = frozenset({"priority", "top", "array_limit"})
+
+
+def update(core: Core, event: Update, now: Instant) -> list[Action]:
+    """Change fields; None clears. All of them or, when one is refused, none."""
+    item = control.target(core, event.job_id, "update")
+    _check_names(event)
+    if isinstance(item, Job) and item.state in ACTIVE:
+        _update_active(core, item, event)
+        return []
+    if item.state is not State.PENDING:
+        raise _refused(event, f"it has already ended ({item.state})", Refused.CONFLICT)
+    spec = _changed_spec(core, item, event)
+    if "array_limit" in event.changes and (not isinstance(item, Array) or item.id != event.job_id):
+        raise _refused(event, "only an array has a limit of tasks")
+    if item.id != event.job_id:
+        items: list[Item] = control.pending_of(core, event.job_id, "update", now)
+    elif isinstance(item, Array):
+        items = [item, *(t for t in control.own_tasks(core, item) if t.state is State.PENDING)]
+    else:
+        items = [item]
+    for one in items:
+        own = spec if one is item or len(items) == 1 else _changed_spec(core, one, event)
+        _apply(core, one, own, event, now)
+    return []
+
+
+def _refused(event: Update, cause: str, kind: str = Refused.INVALID) -> Refused:
+    return Refused(kind, f"cannot update job {event.job_id}: {cause}")
+
+
+def _check_names(event: Update) -> None:
+    for name in event.changes:
+        if name in _FIXED:
+            raise _refused(event, f"{name} cannot be changed")
+        if name not in _SPEC and name not in _RESOURCES and name not in _OWN:
+            raise _refused(event, f"there is no field {name!r}")
+    if "top" in event.changes and not event.admin:
+        raise _refused(event, "only an admin may put a job on top", Refused.FORBIDDEN)
+
+
+def _update_active(core: Core, job: Job, event: Update) -> None:
+    for name in event.changes:
+        if name not in _LATE:
+            raise _refused(event, f"{name} can only change while it is pending", Refused.CONFLICT)
+    spec = _changed_spec(core, job, event)
+    before, after = job.spec.time_limit_s, spec.time_limit_s
+    if before is not None and (after is None or after > before) and not event.admin:
+        raise _refused(event, "only an admin may raise its time limit now", Refused.FORBIDDEN)
+    if job.array_id is None and job.spec.name != spec.name:
+        core.live.unname(job)
+        job.spec = replace(job.spec, name=spec.name)
+        core.live.name(job)
+    lifecycle.change_end(core, job, spec=spec, priority=_priority(job, event))
+
+
+def _changed_spec(core: Core, item: Item, event: Update) -> Spec:
+    """The item's spec with the changes, checked as a submission is."""
+    changes, wanted = {}, {}
+    for name, value in event.changes.items():
+        if name in _RESOURCES:
+            wanted[name] = _value(_RESOURCES[name], value)
+        elif name in _SPEC and name not in _OWN:
+            changes[name] = _value(_SPEC[name], value)
+    spec = replace(item.spec, **changes)
+    if wanted:
+        spec = replace(spec, resources=replace(spec.resources, **wanted))
+    try:
+        admission.check_numbers(replace(spec, priority=_priority(item, event)))
+        if item.state is State.PENDING:
+            admission.check_fits(core.capacity, spec.resources)
+        if "dependencies" in changes:
+            for dependency in spec.dependencies:
+                admission.check_dependency(core, dependency, dict(event.ended))
+    except Refused as refusal:
+        cause = str(refusal).removeprefix("cannot submit: ")
+        raise _refused(event, cause, refusal.kind) from None
+    if "dependencies" in changes and _closes_cycle(core, item, event.job_id, spec):
+        raise _refused(event, "it would wait for itself, directly or through others")
+    limit = event.changes.get("array_limit")
+    if limit is not None and limit < 1:
+        raise _refused(event, f"an array limit must be at least 1, not {limit}")
+    return spec
+
+
+def _value(field: Any, value: Any) -> Any:
+    if value is not None:
+        return value
+    if field.default is not MISSING:
+        return field.default
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    raise Refused(Refused.INVALID, f"cannot update: {field.name} cannot be cleared")
+
+
+def _priority(item: Item, event: Update) -> int:
+    if "priority" not in event.changes:
+        return item.priority
+    value = event.changes["priority"]
+    return 10 if value is None else int(value)
+
+
+def _apply(core: Core, item: Item, spec: Spec, event: Update, now: Instant) -> None:
+    changes = event.changes
+    lifecycle.leave(core, item)
+    if "dependencies" in changes or "dependency_mode" in changes:
+        core.dependencies.unwatch(core.live, item)
+    if spec.name != item.spec.name:
+        core.live.unname(item)
+    renamed, item.spec = spec.name != item.spec.name, spec
+    if renamed:
+        core.live.name(item)
+    item.priority = _priority(item, event)
+    item.top = int(changes.get("top", item.top) or 0)
+    if isinstance(item, Array) and "array_limit" in changes:
+        item.limit = changes["array_limit"]
+        account = core.accounts.get(("array", item.id))
+        account.max_running = item.limit
+        core.queue.unpark(account)
+    if "dependencies" in changes or "dependency_mode" in changes:
+        item.met = frozenset()
+        admission.note_facts(core, spec, dict(event.ended))
+        lifecycle.watch(core, item)
+    core.live.change(item)
+    lifecycle.enter(core, item, now)
+
+
+# --- cycles -----------------------------------------------------------------------------------
+
+
+def _closes_cycle(core: Core, item: Item, target_id: int, spec: Spec) -> bool:
+    """Whether anything that ``spec`` depends on already waits for the updated job."""
+    own = {target_id}
+    if isinstance(item, Array) and item.id == target_id:
+        own.update(range(item.id + 1, item.id + 1 + item.size))
+    elif isinstance(item, Array):
+        own.add(item.id)
+    elif item.array_id is not None:
+        own.add(item.array_id)
+    seen: set[int] = set()
+    left = [parent for dependency in spec.dependencies for parent in dependency.jobs]
+    while left:
+        parent = left.pop()
+        if parent in own:
+            return True
+        if parent not in seen:
+            seen.add(parent)
+            left += _waits_for(core, parent)
+    return False
+
+
+def _waits_for(core: Core, item_id: int) -> list[int]:
+    found = core.live.array_of(item_id)
+    items: list[Item] = []
+    item = core.live.item(item_id)
+    if isinstance(item, Array):
+        items = [item, *control.own_tasks(core, item)]
+    elif item is not None:
+        items = [item]
+    elif found is not None:
+        items = [found[0]]
+    return [
+        parent
+        for one in items
+        if one.state is State.PENDING
+        for dependency in one.spec.dependencies
+        for parent in dependency.jobs
+    ]
