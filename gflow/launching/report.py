@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import select
 from collections import deque
 from typing import Any
+
+from gflow.launching import protocol
 
 
 class Reporter:
@@ -24,8 +25,7 @@ class Reporter:
         self.waiting: deque[bytes] = deque()
 
     def send(self, what: str, facts: dict[str, Any]) -> None:
-        message = {"t": what, **self._about, **facts}
-        line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        line = protocol.encode({"t": what, **self._about, **facts}) + b"\n"
         assert len(line) <= select.PIPE_BUF, "a report must be written whole"
         self.waiting.append(line)
         self.flush()

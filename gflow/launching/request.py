@@ -6,7 +6,7 @@ Pure. The launcher itself does not import this: it stays free of the model.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gflow.launching import protocol
@@ -30,7 +30,7 @@ def start(
     *,
     env: bytes | None,
     script: bytes | None,
-    record: dict[str, Any],
+    record: Mapping[str, Any],
     grace_period_s: float,
     variables: dict[str, str] | None = None,
 ) -> bytes:

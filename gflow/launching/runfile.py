@@ -22,6 +22,8 @@ import os
 import zlib
 from typing import Any
 
+from gflow.launching import protocol
+
 Facts = dict[str, Any]
 
 #: Beyond this a run file is not ours: the record in it is limited to a few MB.
@@ -55,7 +57,7 @@ def append(fd: int, phase: str, facts: Facts | None = None, record: bytes | None
 
     Every line begins on a new one, so that garbage before it costs nothing but itself.
     """
-    body = json.dumps({"phase": phase, **(facts or {})}, separators=(",", ":")).encode()
+    body = protocol.encode({"phase": phase, **(facts or {})})
     if record is not None:
         body = b"".join((body[:-1], b',"record":', record, b"}"))
     line = b"\n%08x %b\n" % (zlib.crc32(body), body)
