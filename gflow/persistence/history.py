@@ -28,11 +28,11 @@ Cursor = tuple[float, int]
 class Filter:
     """What is looked for; None means anything."""
 
-    user: str | None = None
+    users: tuple[str, ...] | None = None
     states: tuple[str, ...] | None = None
-    #: Shell pattern, case-sensitive (SQLite's GLOB).
-    name: str | None = None
-    project: str | None = None
+    #: Shell patterns, case-sensitive (SQLite's GLOB); one must match.
+    names: tuple[str, ...] | None = None
+    projects: tuple[str, ...] | None = None
     ids: tuple[int, ...] | None = None
     #: Ended at or after, and before; epoch seconds.
     since: float | None = None
@@ -46,9 +46,6 @@ class Filter:
         parts = ["1"]
         values: list[Any] = []
         for part, value in (
-            ("user = ?", self.user),
-            ("name GLOB ?", self.name),
-            ("project = ?", self.project),
             ("array_id = ?", self.array_id),
             ("kind = ?", self.kind),
             ("finished_at >= ?", self.since),
@@ -57,9 +54,15 @@ class Filter:
             if value is not None:
                 parts.append(part)
                 values.append(value)
-        if self.states is not None:
-            parts.append(f"state IN ({', '.join('?' * len(self.states))})")
-            values.extend(self.states)
+        for part, several in (
+            ("user = ?", self.users),
+            ("state = ?", self.states),
+            ("name GLOB ?", self.names),
+            ("project = ?", self.projects),
+        ):
+            if several is not None:
+                parts.append(f"({' OR '.join([part] * len(several)) or '0'})")
+                values.extend(several)
         return " AND ".join(parts), values
 
 

@@ -265,7 +265,7 @@ class Link:
         return message.Quarantined(fields["rows"])
 
     def _on_expired(self, fields: dict[str, Any], _: list[codec.Item]) -> message.Message:
-        return message.Expired(fields["ids"])
+        return message.Expired(fields["jobs"])
 
     def _on_answer(self, fields: dict[str, Any], items: list[codec.Item]) -> message.Message | None:
         records = self._queries[fields["id"]]

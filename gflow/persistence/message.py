@@ -89,9 +89,9 @@ class Quarantined:
 
 @dataclass(slots=True, frozen=True)
 class Expired:
-    """History rows whose retention ended: their logs may go."""
+    """History rows whose retention ended: their logs may go. Each {id, array_id, task}."""
 
-    job_ids: list[int]
+    jobs: list[dict[str, Any]]
 
 
 @dataclass(slots=True, frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import select
 import sqlite3
@@ -21,11 +22,13 @@ from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, NoReturn
 
 from gflow.errors import StoreError
-from gflow.persistence import codec, load, question
+from gflow.persistence import backup, codec, load, question
 from gflow.persistence.codec import Item
 from gflow.persistence.committer import Committer, floor
+from gflow.persistence.housekeeping import Housekeeper
 from gflow.persistence.opening import Opening, open_store
 from gflow.persistence.setting import Settings
+from gflow.persistence.store import Store
 from gflow.process import child
 
 #: Long work tells that it goes on, this often.
@@ -34,6 +37,10 @@ _BUSY_S = 1.0
 
 class _SupervisorGone(Exception):
     """The pipe is closed at the other end."""
+
+
+class _Sentinel(Exception):
+    """The supervisor asks for an orderly end."""
 
 
 class _Work(NamedTuple):
@@ -55,6 +62,10 @@ class Persister:
         self._poll.register(connection.fileno(), select.POLLIN)
         self._work: deque[_Work] = deque()
         self._busy_at_s = 0.0
+        self._backing_up = False
+        self._housekeeper = Housekeeper(settings.keep_history_s)
+        # The first round comes when the start is long over.
+        self._round_at_s = time.monotonic() + min(60.0, settings.housekeeping_interval_s)
         self._committer: Committer
 
     # --- life -------------------------------------------------------------------------------------
@@ -66,13 +77,16 @@ class Persister:
         except StoreError as error:
             return self._refuse(error)
         self._committer = Committer(self._settings, opening, self._tell)
+        self._committer.listeners.append(self._housekeeper.note)
         try:
             self._tell("opened", **_opened(opening, self._settings))
             if self._settings.load:
                 self._load(opening)
             self._committer.ensure_ballast()
-            while self._turn():
-                pass
+            while True:
+                self._turn(self._patience_ms())
+        except _Sentinel:
+            pass
         except _SupervisorGone:
             self._committer.last_attempt()
             return 0
@@ -113,20 +127,30 @@ class Persister:
 
     # --- the loop ---------------------------------------------------------------------------------
 
-    def _turn(self) -> bool:
-        """One frame, or one slice, or both. False after the sentinel."""
-        if self._poll.poll(self._patience_ms()) and not self._handle(self._receive()):
-            return False
-        if self._work and not self._committer.open_transaction:
+    def _turn(self, patience_ms: int) -> None:
+        """One frame, or one slice, or both. Raises _Sentinel, _SupervisorGone."""
+        if self._poll.poll(patience_ms):
+            self._handle(self._receive())
+        if not self._committer.open_transaction:
+            self._begin_round()
             self._slice()
         self._committer.tick()
-        return True
 
-    def _patience_ms(self) -> int | None:
+    def _pump(self) -> None:
+        """Everything else, in the middle of work that cannot be cut into steps."""
+        self._turn(0)
+        while self._committer.open_transaction:
+            self._turn(self._patience_ms())
+        if self._committer.store is None:
+            raise sqlite3.OperationalError("the store had to be opened anew")
+
+    def _patience_ms(self) -> int:
         if self._work and not self._committer.open_transaction:
             return 0
-        retry_at_s = self._committer.retry_at_s
-        return None if retry_at_s is None else max(0, round(1000 * (retry_at_s - time.monotonic())))
+        due_s = self._round_at_s
+        if self._committer.retry_at_s is not None:
+            due_s = min(due_s, self._committer.retry_at_s)
+        return max(0, math.ceil(1000 * (due_s - time.monotonic())))
 
     def _receive(self) -> bytes:
         try:
@@ -143,7 +167,7 @@ class Persister:
         except OSError as error:
             raise _SupervisorGone from error
 
-    def _handle(self, data: bytes) -> bool:
+    def _handle(self, data: bytes) -> None:
         frame = codec.decode_frame(data)
         if frame.type == "batch":
             self._committer.add(frame.fields["seq"], frame.items, frame.fields["more"])
@@ -151,8 +175,7 @@ class Persister:
             self._ask(**frame.fields)
         else:
             assert frame.type == "sentinel", frame.type
-            return False
-        return True
+            raise _Sentinel
 
     def _ask(self, id: int, what: str, args: dict[str, Any]) -> None:
         store = self._committer.store
@@ -161,10 +184,40 @@ class Persister:
                 question.error_frame(id, "cannot answer: the store is closed after an error")
             )
             return
-        self._work.append(_Work(what, id, question.answer(store, id, what, args)))
+        if what == "backup":
+            steps = self._backup(store, id, **args)
+        else:
+            steps = question.answer(store, id, what, args)
+        self._work.append(_Work(what, id, steps))
+
+    def _backup(self, store: Store, id: int, path: str) -> Iterator[bytes | None]:
+        if self._backing_up:
+            yield question.error_frame(id, "cannot back up: another backup is being made")
+            return
+        self._backing_up = True
+        try:
+            value = backup.backup(store, path, self._pump)
+        except backup.BackupRefused as error:
+            yield question.error_frame(id, str(error))
+        else:
+            yield question.value_frame(id, value)
+        finally:
+            self._backing_up = False
+
+    def _begin_round(self) -> None:
+        """Start housekeeping when its time has come and the store is well."""
+        if time.monotonic() < self._round_at_s:
+            return
+        self._round_at_s = time.monotonic() + self._settings.housekeeping_interval_s
+        store = self._committer.store
+        if store is not None and self._committer.retry_at_s is None:
+            steps = self._housekeeper.round(store, time.time())
+            self._work.append(_Work("housekeeping", None, steps))
 
     def _slice(self) -> None:
         """Do one slice of the work whose turn it is."""
+        if not self._work:
+            return
         work = self._work.popleft()
         try:
             frame = next(work.steps)

@@ -8,9 +8,11 @@ so.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 from gflow.persistence import codec, history, summary
+from gflow.persistence.check import Check
 from gflow.persistence.codec import DamagedRecord, Item
 from gflow.persistence.store import Store
 
@@ -56,7 +58,7 @@ def _records(store: Store, id: int, items: list[Item], **value: Any) -> Steps:
 def _history(store: Store, id: int, args: dict[str, Any]) -> Steps:
     cursor = args.pop("cursor", None)
     limit = args.pop("limit", 100)
-    for name in ("states", "ids"):
+    for name in ("users", "states", "names", "projects", "ids"):
         if args.get(name) is not None:
             args[name] = tuple(args[name])
     search = history.Search(
@@ -89,6 +91,12 @@ def _info(store: Store, id: int, args: dict[str, Any]) -> Steps:
     yield value_frame(id, store.figures())
 
 
+def _check(store: Store, id: int, args: dict[str, Any]) -> Steps:
+    check = Check(store)
+    yield from check.slices()
+    yield value_frame(id, asdict(check.findings))
+
+
 _QUESTIONS: dict[str, Callable[[Store, int, dict[str, Any]], Steps]] = {
     "history": _history,
     "job": _job,
@@ -96,4 +104,5 @@ _QUESTIONS: dict[str, Callable[[Store, int, dict[str, Any]], Steps]] = {
     "blob": _blob,
     "summary": _summary,
     "info": _info,
+    "check": _check,
 }

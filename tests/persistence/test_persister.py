@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from gflow.model.record import Key, Record
 from gflow.persistence import message
 from tests.persistence.harness import Supervisor, job
 
@@ -35,7 +36,7 @@ def test_an_ended_job_moves_to_history(supervisor: Supervisor, state_dir: str) -
     """A final record leaves the live table and is found by a history query."""
     supervisor.save({("job", 3): job(3)})
     supervisor.save({("job", 3): job(3, "COMPLETED")})
-    answer = supervisor.ask("history", user="ada")
+    answer = supervisor.ask("history", users=["ada"])
     assert [key for key, _ in answer.records] == [("job", 3)]
     supervisor.stop()
     rows, _ = Supervisor(state_dir, keep_finished_s=-1e12).loaded()
@@ -46,7 +47,7 @@ def test_a_request_of_many_frames_is_one_transaction(
     supervisor: Supervisor, state_dir: str
 ) -> None:
     """A list that was not sent to its end before the persister died is absent altogether."""
-    records = {("job", id): job(id) for id in range(1, 1001)}
+    records: dict[Key, Record] = {("job", id): job(id) for id in range(1, 1001)}
     supervisor.put(records, atomic=True)
     supervisor.pump_until(lambda: supervisor.link.seq_sent >= 3)
     supervisor.kill()
@@ -56,7 +57,7 @@ def test_a_request_of_many_frames_is_one_transaction(
 
 def test_a_list_is_saved_by_the_replacement(supervisor: Supervisor, state_dir: str) -> None:
     """A death in the middle of a list costs nothing: the replacement gets all of it."""
-    records = {("job", id): job(id) for id in range(1, 1001)}
+    records: dict[Key, Record] = {("job", id): job(id) for id in range(1, 1001)}
     position = supervisor.put(records, atomic=True)
     supervisor.pump_until(lambda: supervisor.link.seq_sent >= 3)
     supervisor.kill()
@@ -78,7 +79,9 @@ def test_a_question_of_a_dead_persister_is_answered_with_an_error(supervisor: Su
 
 def test_transitions_of_one_job_come_in_order(supervisor: Supervisor) -> None:
     """Every transition is kept under its own number and listed in order."""
-    transitions = {("transition", 5, n): {"n": n, "to": "RUNNING"} for n in (0, 2, 1)}
+    transitions: dict[Key, Record] = {
+        ("transition", 5, n): {"n": n, "to": "RUNNING"} for n in (0, 2, 1)
+    }
     supervisor.save({("job", 5): job(5), ("transition", 6, 0): {"n": 0}, **transitions})
     answer = supervisor.ask("transitions", id=5)
     assert [record["n"] for _, record in answer.records if isinstance(record, dict)] == [0, 1, 2]
@@ -114,7 +117,9 @@ def test_parents_of_live_jobs_come_along(supervisor: Supervisor, state_dir: str)
 def test_ended_tasks_of_live_arrays_are_counted(supervisor: Supervisor, state_dir: str) -> None:
     """For an array that goes on, load tells states and positions of the tasks that ended."""
     array = {"id": 10, "spec": {"name": "a", "user": "ada"}, "state": "PENDING", "size": 5}
-    tasks = {("job", 11 + p): job(11 + p, "COMPLETED", array_id=10, task=p) for p in (0, 1, 3)}
+    tasks: dict[Key, Record] = {
+        ("job", 11 + p): job(11 + p, "COMPLETED", array_id=10, task=p) for p in (0, 1, 3)
+    }
     supervisor.save({("array", 10): array, **tasks})
     supervisor.stop()
     _, info = Supervisor(state_dir).loaded()

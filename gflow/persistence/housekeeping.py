@@ -1,0 +1,140 @@
+"""Rounds in which what nobody needs any more leaves the store, a slice at a time.
+
+History rows go when their retention ends, with their transitions; never those that live jobs
+depend on or that belong to an array that goes on. A blob goes when no row names it in two rounds
+running: between the blob's commit and that of the record that names it, one round may pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from gflow.persistence import codec, load
+from gflow.persistence.codec import DamagedRecord, Item
+from gflow.persistence.store import Store
+
+_SCAN_RECORDS = 200
+_PURGE_RECORDS = 50
+_DAY_S = 86400.0
+
+
+class Housekeeper:
+    """Remembers between rounds which blobs nobody named."""
+
+    def __init__(self, keep_history_s: float | None) -> None:
+        self._keep_history_s = keep_history_s
+        self._unnamed: set[str] = set()
+        # What this round has found in use; kept up to date by what is committed meanwhile.
+        self._needed: set[int] = set()
+        self._named: set[str] = set()
+
+    def note(self, items: Iterable[Item]) -> None:
+        """Look at what is committed while a round may be going on."""
+        for item in items:
+            if item.key[0] == "blob":
+                self._unnamed.discard(str(item.key[1]))
+            elif item.key[0] in ("job", "array") and item.payload is not None:
+                self._note(item)
+
+    def _note(self, item: Item) -> None:
+        try:
+            codec.verify(item)
+            record = codec.decode(item)
+        except DamagedRecord:
+            return
+        assert isinstance(record, dict)
+        self._named.update(load.blobs(record))
+        if not record.get("final"):
+            if item.key[0] == "array":
+                self._needed.add(int(item.key[1]))
+            for _, ids in load.dependencies(record):
+                self._needed.update(ids)
+
+    def round(self, store: Store, now_at: float) -> Iterator[bytes | None]:
+        """One round; ``now_at`` is the wall clock. Yields ``expired`` frames, else None."""
+        self._needed.clear()
+        self._named.clear()
+        yield from self._survey(store, "live")
+        if self._keep_history_s is not None:
+            yield from self._purge(store, self._cutoff(store, now_at, self._keep_history_s))
+        yield from self._survey(store, "history")
+        yield from self._collect(store)
+
+    def _survey(self, store: Store, table: str) -> Iterator[None]:
+        last = -1 << 63
+        while True:
+            rows = store.connection.execute(
+                f"SELECT id, kind, crc, record FROM {table} WHERE id > ? ORDER BY id LIMIT ?",
+                (last, _SCAN_RECORDS),
+            ).fetchall()
+            if not rows:
+                return
+            for id, kind, crc, record in rows:
+                self._note(Item((kind, id), crc, record))
+            last = rows[-1][0]
+            yield
+
+    def _cutoff(self, store: Store, now_at: float, keep_s: float) -> float:
+        """What ended before this may go.
+
+        A clock that jumped ahead must not empty the history: time is believed only as far as a day
+        after the newest end.
+        """
+        (newest,) = store.connection.execute("SELECT max(finished_at) FROM history").fetchone()
+        return min(now_at, (newest or 0.0) + _DAY_S) - keep_s
+
+    def _purge(self, store: Store, cutoff_at: float) -> Iterator[bytes | None]:
+        last = (float("-inf"), 0)
+        while True:
+            rows = store.connection.execute(
+                "SELECT finished_at, id FROM history INDEXED BY history_by_time"
+                " WHERE (finished_at, id) > (?, ?) AND finished_at < ?"
+                " ORDER BY finished_at, id LIMIT ?",
+                (*last, cutoff_at, _PURGE_RECORDS),
+            ).fetchall()
+            if not rows:
+                return
+            last = rows[-1]
+            purged = self._delete(store, [id for _, id in rows])
+            yield codec.encode_frame("expired", jobs=purged) if purged else None
+
+    def _delete(self, store: Store, ids: list[int]) -> list[dict[str, int | None]]:
+        """Delete those of the rows that nobody needs, in one transaction. Returns what went."""
+        execute = store.connection.execute
+        purged: list[dict[str, int | None]] = []
+        store.begin()
+        try:
+            for id in ids:
+                array_id, record = execute(
+                    "SELECT array_id, record FROM history WHERE id = ?", (id,)
+                ).fetchone()
+                if id in self._needed or array_id in self._needed:
+                    continue
+                execute("DELETE FROM history WHERE id = ?", (id,))
+                execute("DELETE FROM transition WHERE job = ?", (id,))
+                purged.append({"id": id, "array_id": array_id, "task": _task(record)})
+            store.commit()
+        except BaseException:
+            store.rollback()
+            raise
+        return purged
+
+    def _collect(self, store: Store) -> Iterator[None]:
+        hashes = [hash for (hash,) in store.connection.execute("SELECT hash FROM blob")]
+        yield
+        unnamed = {hash for hash in hashes if hash not in self._named}
+        for hash in sorted(unnamed & self._unnamed):
+            # Somebody may have named it since the last slice.
+            if hash in self._unnamed and hash not in self._named:
+                store.connection.execute("DELETE FROM blob WHERE hash = ?", (hash,))
+                unnamed.discard(hash)
+                yield
+        self._unnamed = unnamed - self._named
+
+
+def _task(record: bytes) -> int | None:
+    try:
+        task = codec.decode_json(record).get("task")
+    except (DamagedRecord, AttributeError):
+        return None
+    return task if isinstance(task, int) else None
