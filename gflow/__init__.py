@@ -39,3 +39,19 @@ launcher no supervisor.
 from __future__ import annotations
 
 __version__ = "0.1.0"
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gflow.api.client import Client as Client
+
+__all__ = ["Client", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    """Load the Python API when somebody asks for it; the processes themselves never do."""
+    if name == "Client":
+        from gflow.api.client import Client
+
+        return Client
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -139,6 +139,9 @@ async def follow_log(
             piece = await operations.log(
                 peer, job_id, stream=stream, offset=offset, limit_bytes=LOG_BYTES
             )
+        else:
+            # An answer that is cut short makes the client come again: this was not the log's end.
+            raise ConnectionAbortedError("the supervisor ends")
     finally:
         streams.leave(connection, wake)
     return response

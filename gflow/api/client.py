@@ -1,0 +1,410 @@
+"""The Python API: ``gflow.Client``. Synchronous, standard library only; the commands use it too.
+
+::
+
+    with gflow.Client() as client:
+        job = client.submit(["python", "train.py"], cpus=2, time_limit_s=3600)
+        record = client.wait(job)
+        print(record["state"], client.log(job).decode())
+
+Jobs are named by id or as on the command line: ``7``, ``"7_3"`` (task 3 of array 7), ``"@"`` (my
+last). Records are the objects of ``gflowctl --json``. Everything may raise
+:class:`~gflow.api.wire.Unreachable` (no supervisor), :class:`~gflow.api.wire.Refusal` (it said no)
+and :class:`~gflow.api.wire.Broken` (no answer).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from gflow.api import location, wire
+from gflow.api.wire import Broken, Refusal, Unreachable, Wire
+
+Record = dict[str, Any]
+Job = int | str
+
+#: States that a job leaves only by requeue.
+TERMINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL"})
+_RESOURCES = (
+    *("cpus", "memory_bytes", "gpus", "gpu_memory_bytes", "gpu_shared", "gres"),
+    *("exclusive", "gpus_allowed"),
+)
+#: One request never waits longer than this for a job's end.
+_LONG_POLL_S = 50.0
+
+
+class Event(NamedTuple):
+    """One event of the stream; ``type`` is "reset" when some were missed."""
+
+    id: str
+    type: str
+    data: Record
+
+
+class Client:
+    """Speaks to the supervisor that is found as ``gflowctl`` finds it. Not for several threads.
+
+    ``reconnect_s``: how long ``wait``, ``events`` and a followed log bear it that none is there.
+    """
+
+    def __init__(
+        self,
+        runtime_dir: str | None = None,
+        *,
+        timeout_s: float = 60.0,
+        reconnect_s: float = 60.0,
+    ) -> None:
+        self._runtime_dir = runtime_dir
+        self._timeout_s = timeout_s
+        self._reconnect_s = reconnect_s
+        self._wire: Wire | None = None
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+    # --- submission -------------------------------------------------------------------------
+
+    def submit(
+        self,
+        command: Sequence[str] | str | None = None,
+        *,
+        durable: bool = True,
+        **fields: Any,
+    ) -> int:
+        """Submit one job (or array) and return its id, by default once it is safely on disk.
+
+        ``command`` is an argument list, or a line for the shell. ``fields`` are those of a spec
+        (DESIGN, section 7: ``script``, ``name``, ``cwd``, ``env``, ``priority``, ``array``, …) and
+        of its resources (``cpus``, ``memory_bytes``, ``gpus``, …). Folder, environment and umask
+        are the caller's unless given.
+        """
+        spec: Record = {"cwd": os.getcwd(), "umask": current_umask(), **fields}
+        if "env" not in spec:
+            spec["env"] = environment()
+        if command is not None:
+            spec["command"] = command if isinstance(command, str) else list(command)
+        asked = {key: spec.pop(key) for key in list(spec) if key in _RESOURCES}
+        if asked:
+            spec["resources"] = {**spec.get("resources", {}), **asked}
+        answer = self.submit_specs(spec, durable=durable)
+        return int(answer["job_ids"][0])
+
+    def submit_specs(
+        self, specs: Record | list[Record], *, durable: bool = True, key: str | None = None
+    ) -> Record:
+        """Submit raw specs, all or none: ``{"job_ids": […], "durable": bool}``."""
+        return self._call(
+            "POST",
+            "/v1/jobs" + wire.query({"wait": durable}),
+            specs,
+            {"Idempotency-Key": key or wire.new_key()},
+        )
+
+    # --- looking ----------------------------------------------------------------------------
+
+    def jobs(self, *, ended: bool = False, **filters: Any) -> list[Record]:
+        """Live jobs by id; ``ended`` adds those that ended lately.
+
+        Filters are lists: ids, users, states, names, projects; every given one must hold.
+        """
+        return self._pages("/v1/jobs", {"all": ended or None, **_filters(filters)})
+
+    def history(
+        self,
+        *,
+        since: float | None = None,
+        before: float | None = None,
+        limit: int | None = None,
+        **filters: Any,
+    ) -> list[Record]:
+        """Ended jobs, latest end first, that ended in [since, before) (epoch seconds)."""
+        parameters = {"since": since, "before": before, **_filters(filters)}
+        return self._pages("/v1/history", parameters, limit)
+
+    def job(self, job: Job) -> Record:
+        """The record of one job, live or from history."""
+        return self._call("GET", _path(job))
+
+    def explain(self, job: Job) -> Record:
+        """Every reason why a job waits, and when it may start."""
+        return self._call("GET", _path(job, "explain"))
+
+    def transitions(self, job: Job) -> list[Record]:
+        """What a job went through, oldest first."""
+        answer: list[Record] = self._call("GET", _path(job, "transitions"))["transitions"]
+        return answer
+
+    def wait(self, job: Job, timeout_s: float | None = None) -> Record:
+        """The record of a job that has ended. Raises TimeoutError. Outlives a restart."""
+        end = None if timeout_s is None else time.monotonic() + timeout_s
+        away_since: float | None = None
+        while True:
+            rest = _LONG_POLL_S if end is None else max(0.0, end - time.monotonic())
+            poll_s = min(rest, _LONG_POLL_S)
+            target = _path(job) + wire.query({"until": "ended", "timeout_s": poll_s})
+            try:
+                record = self._call("GET", target, timeout_s=poll_s + self._timeout_s)
+            except (Unreachable, Broken, Refusal) as error:
+                away_since = self._bear(error, away_since)
+                continue
+            away_since = None
+            if record["state"] in TERMINAL:
+                return record
+            if end is not None and time.monotonic() >= end:
+                raise TimeoutError(f"job {job} is {record['state']} after {timeout_s:g} s")
+
+    # --- changing ---------------------------------------------------------------------------
+
+    def cancel(self, *jobs: Job, **filters: Any) -> Record:
+        """End jobs and everything they started; as ``act``."""
+        return self.act("cancel", *jobs, **filters)
+
+    def hold(self, *jobs: Job, **filters: Any) -> Record:
+        """Keep pending jobs from starting; as ``act``."""
+        return self.act("hold", *jobs, **filters)
+
+    def release(self, *jobs: Job, **filters: Any) -> Record:
+        """Undo hold; as ``act``."""
+        return self.act("release", *jobs, **filters)
+
+    def requeue(self, *jobs: Job, **filters: Any) -> Record:
+        """Run jobs again; as ``act``."""
+        return self.act("requeue", *jobs, **filters)
+
+    def suspend(self, *jobs: Job, **filters: Any) -> Record:
+        """Stop running jobs (SIGSTOP); as ``act``."""
+        return self.act("suspend", *jobs, **filters)
+
+    def resume(self, *jobs: Job, **filters: Any) -> Record:
+        """Let suspended jobs go on; as ``act``."""
+        return self.act("resume", *jobs, **filters)
+
+    def signal(self, signal: int | str, *jobs: Job, tree: bool = False, **filters: Any) -> Record:
+        """Send a signal to commands, or (``tree``) to all of their processes; as ``act``."""
+        return self.act("signal", *jobs, signal=signal, tree=tree, **filters)
+
+    def act(
+        self,
+        action: str,
+        *jobs: Job,
+        durable: bool = True,
+        signal: int | str | None = None,
+        tree: bool | None = None,
+        **filters: Any,
+    ) -> Record:
+        """``{"job_ids": done, "refused": [{"id", "kind", "message"}], "durable": bool}``.
+
+        Filters: users, states, names, projects (lists), or ``all=True`` (all of mine).
+        """
+        body: Record = {"jobs": list(jobs) or None, "signal": signal, "tree": tree, **filters}
+        asked = {key: value for key, value in body.items() if value is not None}
+        return self._call("POST", f"/v1/actions/{action}" + wire.query({"wait": durable}), asked)
+
+    def update(self, job: Job, changes: Mapping[str, Any], *, durable: bool = True) -> Record:
+        """Change fields of a spec; None clears: ``{"job": record, "durable": bool}``."""
+        return self._call("PATCH", _path(job) + wire.query({"wait": durable}), dict(changes))
+
+    # --- following --------------------------------------------------------------------------
+
+    def log(self, job: Job, *, stream: str = "output", offset: int = 0) -> bytes:
+        """A job's output so far, from an offset on (negative: from its end)."""
+        pieces = []
+        while True:
+            piece, start, size = self.log_slice(job, stream=stream, offset=offset)
+            pieces.append(piece)
+            offset = start + len(piece)
+            if not piece or offset >= size:
+                return b"".join(pieces)
+
+    def log_slice(
+        self, job: Job, *, stream: str = "output", offset: int = 0
+    ) -> tuple[bytes, int, int]:
+        """(a piece of output, where it begins, length of the whole)."""
+        target = _path(job, "log") + wire.query({"stream": stream, "offset": offset})
+        answer = self._connection().request("GET", target)
+        headers = answer.headers
+        return answer.body, int(headers["gflow-log-offset"]), int(headers["gflow-log-size"])
+
+    def follow_log(self, job: Job, *, stream: str = "output", offset: int = 0) -> Iterator[bytes]:
+        """Output as it comes, until the job has ended. Outlives a restart."""
+        away_since: float | None = None
+        while True:
+            connection = self._new_wire(None)
+            parameters = {"stream": stream, "offset": offset, "follow": True}
+            try:
+                headers, pieces = connection.stream(_path(job, "log") + wire.query(parameters))
+                offset = int(headers["gflow-log-offset"])
+                for piece in pieces:
+                    away_since = None
+                    offset += len(piece)
+                    yield piece
+                return
+            except (Unreachable, Broken, Refusal) as error:
+                away_since = self._bear(error, away_since)
+            finally:
+                connection.close()
+
+    def events(
+        self, *, after: str | None = None, jobs: Sequence[Job] | None = None
+    ) -> Iterator[Event]:
+        """Events from now on, or after an id; for ever. Outlives a restart (as a "reset")."""
+        away_since: float | None = None
+        target = "/v1/events" + wire.query({"job": list(jobs) if jobs else None})
+        while True:
+            connection = self._new_wire(None)
+            try:
+                _, pieces = connection.stream(target, {"Last-Event-ID": after} if after else None)
+                for event in _events(pieces):
+                    away_since = None
+                    after = event.id or after
+                    if event.type != "hello":
+                        yield event
+            except (Unreachable, Broken, Refusal) as error:
+                away_since = self._bear(error, away_since)
+            finally:
+                connection.close()
+
+    # --- the service ------------------------------------------------------------------------
+
+    def status(self) -> Record:
+        """How the supervisor and its processes are."""
+        return self._call("GET", "/v1/status")
+
+    def ping(self) -> Record:
+        """``{"version", "pid"}``."""
+        return self._call("GET", "/v1/ping")
+
+    def backup(self, path: str) -> Record:
+        """Write a copy of the store to a new file."""
+        return self._call("POST", "/v1/backup", {"path": os.path.abspath(path)}, timeout_s=3600.0)
+
+    def check(self) -> Record:
+        """Look over the store: ``{"ok", "findings"}``."""
+        return self._call("POST", "/v1/check", timeout_s=3600.0)
+
+    def drain(self, reason: str | None = None) -> Record:
+        """Start no more jobs."""
+        return self._call("POST", "/v1/drain", {"reason": reason})
+
+    def undrain(self) -> Record:
+        """Start jobs again."""
+        return self._call("POST", "/v1/undrain")
+
+    # --- parts ------------------------------------------------------------------------------
+
+    def _call(
+        self,
+        method: str,
+        target: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> Record:
+        answer: Record = self._connection().call(method, target, body, headers, timeout_s)
+        return answer
+
+    def _connection(self) -> Wire:
+        if self._wire is None:
+            self._wire = self._new_wire(self._timeout_s)
+        return self._wire
+
+    def _new_wire(self, timeout_s: float | None) -> Wire:
+        path, problem = location.find_socket(self._runtime_dir)
+        if path is None:
+            raise Unreachable(f"no supervisor runs: {problem}")
+        return Wire(path, timeout_s)
+
+    def _pages(
+        self, target: str, parameters: Mapping[str, Any], limit: int | None = None
+    ) -> list[Record]:
+        records: list[Record] = []
+        cursor = None
+        while limit is None or len(records) < limit:
+            size = None if limit is None else min(500, limit - len(records))
+            page = self._call(
+                "GET", target + wire.query({**parameters, "cursor": cursor, "limit": size})
+            )
+            records += page["jobs"]
+            cursor = page["next"]
+            if cursor is None:
+                break
+        return records
+
+    def _bear(self, error: wire.WireError, away_since: float | None) -> float:
+        """Wait a little for a supervisor that is away; raise the error when it was too long."""
+        if isinstance(error, Refusal) and error.status != 503:
+            raise error
+        self.close()
+        now = time.monotonic()
+        since = now if away_since is None else away_since
+        if now - since >= self._reconnect_s:
+            raise error
+        time.sleep(0.05 if now == since else 0.25)
+        return since
+
+
+def _filters(filters: Mapping[str, Any]) -> Record:
+    names = {
+        "ids": "id",
+        "users": "user",
+        "states": "state",
+        "names": "name",
+        "projects": "project",
+    }
+    unknown = filters.keys() - names.keys()
+    if unknown:
+        raise TypeError(f"unknown filter {sorted(unknown)[0]!r}; known: {', '.join(names)}")
+    return {names[key]: list(value) for key, value in filters.items() if value is not None}
+
+
+def _path(job: Job, *rest: str) -> str:
+    return "/".join(["/v1/jobs", wire.quote(str(job)), *rest])
+
+
+def _events(pieces: Iterator[bytes]) -> Iterator[Event]:
+    """Server-sent events of a byte stream (HTML standard, section 9.2)."""
+    buffer = b""
+    for piece in pieces:
+        buffer += piece
+        *blocks, buffer = buffer.split(b"\n\n")
+        for block in blocks:
+            fields = dict(
+                line.split(": ", 1) for line in block.decode().split("\n") if ": " in line[1:]
+            )
+            if "event" in fields:
+                data = json.loads(fields.get("data", "{}"))
+                yield Event(fields.get("id", ""), fields["event"], data)
+
+
+def environment() -> dict[str, str]:
+    """This process's environment; variables that are not UTF-8 are left out."""
+    variables = {}
+    for name, value in os.environ.items():
+        try:
+            (name + value).encode()
+        except UnicodeEncodeError:
+            continue
+        variables[name] = value
+    return variables
+
+
+def current_umask() -> int:
+    """This process's umask (proc(5), /proc/PID/status), without setting it."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        for line in file:
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    return 0o022

@@ -1,0 +1,299 @@
+"""Operations without a scheduler: what the server's and the commands' tests speak to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gflow.api.feed import Feed
+from gflow.api.operations import Action, JobFilter, LogSlice
+from gflow.api.server import Limits, Server
+from gflow.errors import Refused
+
+TERMINAL = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL"}
+
+
+class FakeOperations:
+    """Remembers what was asked in ``calls`` and keeps records that tests may change.
+
+    Tests of another thread change it through ``TestServer.run``.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Any]] = []
+        self.records: dict[int, dict[str, Any]] = {}
+        self.finished: list[dict[str, Any]] = []
+        self.logs: dict[int, bytes] = {}
+        self.feed = Feed("t1", capacity=100)
+        self.keys: dict[str, dict[str, Any]] = {}
+        self.submissions: list[Any] = []
+        #: Ends jobs as soon as they are submitted: (state, exit code, signal, output).
+        self.ending: tuple[str, int | None, int | None, bytes] | None = None
+        self._changed: dict[int, asyncio.Event] = {}
+        self._drained = False
+
+    # --- for tests
+
+    def add(self, job_id: int, **values: Any) -> dict[str, Any]:
+        """A record with defaults."""
+        record = {
+            "id": job_id,
+            "name": f"job{job_id}",
+            "user": "me",
+            "uid": os.getuid(),
+            "state": "PENDING",
+            "reason": "Resources",
+            "command": ["true"],
+            "submitted_at": 1_700_000_000.0,
+            "started_at": None,
+            "finished_at": None,
+            "exit_code": None,
+            "signal": None,
+            "priority": 10,
+            "time_limit_s": None,
+            "resources": {"cpus": 1, "memory_bytes": 0, "gpus": 0},
+            "array": None,
+            "project": None,
+            "output_path": None,
+            **values,
+        }
+        self.records[job_id] = record
+        return record
+
+    def end(self, job_id: int, state: str, **values: Any) -> None:
+        """The job ends."""
+        before = self.records[job_id]["state"]
+        self.records[job_id].update(state=state, finished_at=1_700_000_100.0, **values)
+        self.feed.publish(
+            {"type": "job", "job_id": job_id, "from": before, "state": state, "at": 1.0}
+        )
+        self._changed.setdefault(job_id, asyncio.Event()).set()
+
+    # --- the protocol
+
+    def user_name(self, uid: int) -> str | None:
+        return "me" if uid == os.getuid() else None
+
+    async def resolve(self, peer: Any, reference: Any) -> int:
+        if reference.back is not None:
+            ids = sorted(self.records, reverse=True)
+            if reference.back < len(ids):
+                return ids[reference.back]
+        elif reference.id in self.records:
+            return reference.id + 1 + (reference.task or 0)
+        raise Refused(Refused.NOT_FOUND, "cannot find the job: there is none")
+
+    async def submit(self, peer: Any, submissions: Any, *, wait: bool, key: str | None) -> Any:
+        self.calls.append(("submit", (peer, len(submissions), wait, key)))
+        self.submissions += submissions
+        if key is not None and key in self.keys:
+            return self.keys[key]
+        ids = []
+        for submission in submissions:
+            job_id = max(self.records, default=0) + 1
+            spec = submission.spec
+            self.add(job_id, name=spec.name, command=list(spec.command), output_path=None)
+            self.feed.publish({"type": "job", "job_id": job_id, "from": None, "state": "PENDING"})
+            ids.append(job_id)
+            if self.ending is not None:
+                state, code, number, output = self.ending
+                self.logs[job_id] = output
+                self.end(job_id, state, exit_code=code, signal=number)
+        answer = {"job_ids": ids, "durable": wait}
+        if len(ids) == 1 and submissions[0].spec.array is not None:
+            answer["array_tasks"] = 3
+        if key is not None:
+            self.keys[key] = answer
+        return answer
+
+    async def jobs(self, peer: Any, which: Any, *, cursor: str | None, limit: int) -> Any:
+        self.calls.append(("jobs", which))
+        found = [
+            record
+            for job_id, record in sorted(self.records.items())
+            if self._matches(record, which) and job_id > int(cursor or 0)
+        ]
+        page = found[:limit]
+        return {"jobs": page, "next": str(page[-1]["id"]) if len(found) > limit else None}
+
+    async def history(self, peer: Any, which: Any, *, cursor: str | None, limit: int) -> Any:
+        self.calls.append(("history", which))
+        return {"jobs": self.finished[:limit], "next": None}
+
+    async def job(self, peer: Any, job_id: int) -> Any:
+        if job_id not in self.records:
+            raise Refused(Refused.NOT_FOUND, f"cannot find job {job_id}: there is none")
+        return self.records[job_id]
+
+    async def wait_ended(self, peer: Any, job_id: int, timeout_s: float) -> Any:
+        record = await self.job(peer, job_id)
+        if record["state"] not in TERMINAL:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._changed.setdefault(job_id, asyncio.Event()).wait()
+        return record
+
+    async def explain(self, peer: Any, job_id: int) -> Any:
+        await self.job(peer, job_id)
+        blocker = {
+            "reason": "Resources",
+            "message": "2 cpus are free",
+            "remedy": "ask for fewer",
+            "until_at": None,
+        }
+        return {
+            "job_id": job_id,
+            "state": "PENDING",
+            "position": 1,
+            "blockers": [blocker],
+            "expected_start_at": {"earliest": None, "latest": None},
+        }
+
+    async def transitions(self, peer: Any, job_id: int) -> Any:
+        await self.job(peer, job_id)
+        first = {"at": 1.0, "from": None, "to": "PENDING", "cause": "submit", "uid": 0}
+        return {"transitions": [first]}
+
+    async def update(self, peer: Any, job_id: int, changes: Any, *, wait: bool) -> Any:
+        self.calls.append(("update", (job_id, dict(changes))))
+        return {"job": await self.job(peer, job_id), "durable": wait}
+
+    async def act(
+        self,
+        peer: Any,
+        action: Action,
+        which: JobFilter,
+        *,
+        wait: bool,
+        signal: int | None = None,
+        tree: bool = False,
+    ) -> Any:
+        self.calls.append((action.value, (which, signal, tree)))
+        done, refused = [], []
+        ids = which.ids or [i for i, r in self.records.items() if self._matches(r, which)]
+        for job_id in ids:
+            if job_id not in self.records:
+                message = f"cannot {action} job {job_id}: there is none"
+                refused.append({"id": job_id, "kind": "not_found", "message": message})
+            else:
+                done.append(job_id)
+                if action is Action.CANCEL:
+                    self.end(job_id, "CANCELLED")
+        return {"job_ids": done, "refused": refused, "durable": wait}
+
+    async def log(
+        self, peer: Any, job_id: int, *, stream: str, offset: int, limit_bytes: int
+    ) -> LogSlice:
+        record = await self.job(peer, job_id)
+        data = self.logs.get(job_id, b"")
+        start = max(0, len(data) + offset) if offset < 0 else min(offset, len(data))
+        return LogSlice(
+            data[start : start + limit_bytes], start, len(data), record["state"] in TERMINAL
+        )
+
+    async def status(self, peer: Any) -> Any:
+        return {
+            "version": "0.1.0",
+            "pid": os.getpid(),
+            "uptime_s": 1.0,
+            "state_dir": "/state",
+            "processes": {"persister": {"pid": 1, "state": "ok", "restarts": 0, "changed": 0}},
+            "loop_gap_ms": {"p50": 0.1, "p99": 0.2, "max": 0.3},
+            "jobs": {"PENDING": len(self.records)},
+            "resources": {
+                "total": {"cpus": 2, "memory_bytes": 1 << 30, "gpus": 0},
+                "free": {"cpus": 1, "memory_bytes": 1 << 29, "gpus": 0},
+            },
+            "gpus": [],
+        }
+
+    async def ping(self, peer: Any) -> Any:
+        return {"version": "0.1.0", "pid": os.getpid(), "peer": asdict(peer)}
+
+    async def backup(self, peer: Any, path: str) -> Any:
+        return {"path": path, "size_bytes": 4096}
+
+    async def check(self, peer: Any) -> Any:
+        raise ZeroDivisionError("a bug that must not reach the client")
+
+    async def drain(self, peer: Any, *, reason: str | None) -> Any:
+        self._drained = True
+        return {"drained": True}
+
+    async def undrain(self, peer: Any) -> Any:
+        self._drained = False
+        return {"drained": False}
+
+    @staticmethod
+    def _matches(record: dict[str, Any], which: JobFilter) -> bool:
+        return (
+            (which.ids is None or record["id"] in which.ids)
+            and (which.users is None or record["user"] in which.users)
+            and (which.names is None or record["name"] in which.names)
+            and (which.projects is None or record["project"] in which.projects)
+            and (
+                record["state"] in which.states
+                if which.states is not None
+                else which.ended or record["state"] not in TERMINAL
+            )
+        )
+
+
+class RunningServer:
+    """The server on a real socket, in a loop of its own thread."""
+
+    def __init__(
+        self, folder: Path, limits: Limits, allowed_uids: frozenset[int] | None = None
+    ) -> None:
+        self.operations = FakeOperations()
+        self.path = str(folder / "gflow.sock")
+        self.folder = folder
+        self.logged: list[str] = []
+        self.server = Server(
+            self.operations, log=self.logged.append, limits=limits, allowed_uids=allowed_uids
+        )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def start(self) -> None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.bind(self.path)
+        self._thread.start()
+        self.run(self.server.start(sock))
+
+    def run(self, coroutine: Any) -> Any:
+        """Run something in the server's loop: a coroutine, or a plain call."""
+
+        async def call() -> Any:
+            return coroutine()
+
+        wanted = call() if callable(coroutine) else coroutine
+        return asyncio.run_coroutine_threadsafe(wanted, self._loop).result(30)
+
+    def stop(self) -> None:
+        self.run(self.server.close(0.2))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+
+@contextlib.contextmanager
+def running_server(
+    limits: Limits | None = None, allowed_uids: frozenset[int] | None = None
+) -> Iterator[RunningServer]:
+    """A server in a private folder with a short path."""
+    with tempfile.TemporaryDirectory(prefix="gflow-test-") as folder:
+        server = RunningServer(Path(folder), limits or Limits(), allowed_uids)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
