@@ -127,7 +127,7 @@ class Search:
             found = self._store.connection.execute(
                 f"SELECT {lead}, id FROM history INDEXED BY {index}"
                 f" WHERE ({lead}, id) < (?, ?) AND ({lead}, id) >= (?, ?)"
-                f" AND {condition} ORDER BY {lead} DESC, id DESC LIMIT ?",
+                f" AND {lead} IS NOT NULL AND {condition} ORDER BY {lead} DESC, id DESC LIMIT ?",
                 (*top, *low, *values, self._limit - len(self.items)),
             ).fetchall()
             self._fetch(found)
@@ -146,7 +146,7 @@ class Search:
         row: Cursor | None = self._store.connection.execute(
             f"SELECT {lead}, id FROM history INDEXED BY {index}"
             f" WHERE ({lead}, id) < (?, ?) AND ({lead}, id) >= (?, ?)"
-            f" ORDER BY {lead} DESC, id DESC LIMIT 1 OFFSET ?",
+            f" AND {lead} IS NOT NULL ORDER BY {lead} DESC, id DESC LIMIT 1 OFFSET ?",
             (*top, *end, self._stretch),
         ).fetchone()
         return row

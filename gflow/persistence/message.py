@@ -93,6 +93,11 @@ class Expired:
 
     jobs: list[dict[str, Any]]
 
+    @property
+    def job_ids(self) -> list[int]:
+        """Their ids alone."""
+        return [job["id"] for job in self.jobs]
+
 
 @dataclass(slots=True, frozen=True)
 class Answer:

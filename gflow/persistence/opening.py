@@ -151,7 +151,7 @@ def _bring_up_to_date(store: Store) -> str | None:
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     backup = f"{store.path}.v{found}-{stamp}"
     store.vacuum_into(backup)
-    schema.migrate(store.connection, found, version=schema.VERSION)
+    schema.migrate(store.connection, found)
     return backup
 
 

@@ -10,7 +10,7 @@ stands beside its CRC32.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 #: Marks the file as ours (file(1) and the header's application id): "gflw".
 APPLICATION_ID = 0x67666C77
@@ -47,8 +47,7 @@ CREATE TABLE quarantine(
 """
 
 #: Version → what brings a store of that version to the next one. Runs inside a transaction.
-Migrations = Mapping[int, Callable[[sqlite3.Connection], None]]
-MIGRATIONS: Migrations = {}
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {}
 
 
 def create(connection: sqlite3.Connection) -> None:
@@ -62,22 +61,16 @@ def create(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
 
 
-def migrate(
-    connection: sqlite3.Connection,
-    found: int,
-    *,
-    version: int = VERSION,
-    migrations: Migrations = MIGRATIONS,
-) -> None:
-    """Bring a store from version ``found`` to ``version`` in one transaction, or not at all.
+def migrate(connection: sqlite3.Connection, found: int) -> None:
+    """Bring a store from version ``found`` to the present one in one transaction, or not at all.
 
     The caller has made a backup. Raises KeyError when a step is missing.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for step in range(found, version):
-            migrations[step](connection)
-        connection.execute(f"PRAGMA user_version={version}")
+        for step in range(found, VERSION):
+            MIGRATIONS[step](connection)
+        connection.execute(f"PRAGMA user_version={VERSION}")
     except BaseException:
         connection.execute("ROLLBACK")
         raise

@@ -45,7 +45,7 @@ class Found(NamedTuple):
     version: int = 0
 
 
-def inspect(path: str, *, version: int = schema.VERSION) -> Found:
+def inspect(path: str) -> Found:
     """Say whether a store of ours is at ``path``. Never writes, never waits, follows no link.
 
     Raises StoreError, naming what was found, for anything that must not be opened.
@@ -72,16 +72,16 @@ def inspect(path: str, *, version: int = schema.VERSION) -> Found:
             f" (application id {application:#x}); move it away, or put a backup in its place"
             " with 'gflowctl restore FILE'"
         )
-    refuse_newer(path, found, version)
+    refuse_newer(path, found)
     return Found(Presence.PRESENT, found)
 
 
-def refuse_newer(path: str, found: int, version: int = schema.VERSION) -> None:
+def refuse_newer(path: str, found: int) -> None:
     """Raise StoreError for a store that a later version of gflow wrote."""
-    if found > version:
+    if found > schema.VERSION:
         raise StoreError(
             f"cannot open {path}: it has schema version {found}, this gflow knows versions up"
-            f" to {version}; start the gflow that wrote it (nothing was changed)"
+            f" to {schema.VERSION}; start the gflow that wrote it (nothing was changed)"
         )
 
 

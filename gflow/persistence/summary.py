@@ -45,13 +45,14 @@ class Outline(NamedTuple):
 def outline(record: dict[str, Any]) -> Outline:
     """The columns of an ended job or array. Missing fields become empty: a row is never refused."""
     spec = record.get("spec") or {}
+    finished_at = record.get("finished_at")
     return Outline(
         str(spec.get("user") or ""),
         str(record.get("state") or ""),
         str(spec.get("name") or ""),
         str(spec.get("project") or ""),
         record.get("array_id"),
-        float(record.get("finished_at") or record.get("submitted_at") or 0.0),
+        float(finished_at if finished_at is not None else record.get("submitted_at") or 0.0),
     )
 
 
@@ -72,10 +73,11 @@ def add(connection: sqlite3.Connection, record: dict[str, Any], sign: int = 1) -
 def _sums(record: dict[str, Any]) -> tuple[int, ...]:
     usage = record.get("usage") or {}
     asked = (record.get("spec") or {}).get("resources") or {}
-    finished_at = record.get("finished_at") or 0.0
+    finished_at = outline(record).finished_at
     started_at = record.get("started_at")
     elapsed_s = max(0.0, finished_at - started_at) if started_at is not None else 0.0
-    waits_from = record.get("eligible_at") or record.get("submitted_at") or 0.0
+    eligible_at = record.get("eligible_at")
+    waits_from = eligible_at if eligible_at is not None else record.get("submitted_at") or 0.0
     wait_s = max(0.0, (started_at if started_at is not None else finished_at) - waits_from)
     return (
         1,
