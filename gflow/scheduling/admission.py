@@ -82,8 +82,11 @@ def note_facts(core: Core, spec: Spec, ended: Mapping[int, State]) -> None:
 
 def check(core: Core, specs: tuple[Spec, ...], ended: Mapping[int, State]) -> None:
     """Raise :class:`Refused` unless every spec could be admitted now."""
+    most = core.settings.array_tasks_max
     for spec in specs:
         check_numbers(spec)
+        if spec.array is not None and numbering.size(spec.array) > most:
+            raise _refuse(f"{numbering.size(spec.array)} tasks in one array, {most} are allowed")
         check_fits(core.capacity, spec.resources)
         for dependency in spec.dependencies:
             check_dependency(core, dependency, ended)

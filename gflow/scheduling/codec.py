@@ -11,6 +11,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
 from gflow.model.job import Array, ArraySpec, Dependency, Job, Process, RetryRule, Spec
+from gflow.model.record import Key
 from gflow.model.resources import Resources
 from gflow.model.state import TERMINAL, State
 
@@ -158,3 +159,9 @@ def _as_tuple(name: str, value: Any) -> Any:
 
 def _tupled(value: Any) -> Any:
     return tuple(map(_tupled, value)) if isinstance(value, list | tuple) else value
+
+
+def decode(key: Key, record: Mapping[str, Any]) -> Job | Array:
+    """The job or array of one record; raises ValueError, TypeError or KeyError when damaged."""
+    decoder = Decoder()
+    return decoder.array(record) if key[0] == "array" else decoder.job(record)

@@ -139,6 +139,8 @@ def _waiting(core: Core, item: Item, now: Instant) -> list[Blocker]:
 def _dependencies(core: Core, item: Item, now: Instant) -> list[Blocker]:
     found: list[Blocker] = []
     remedy = f"gflowctl update {item.id} --dependency none"
+    waits = core.live.waits.get(item.id, 0)
+    one_is_enough = item.spec.dependency_mode == "any"
     for index, dependency in enumerate(item.spec.dependencies):
         if index in item.met:
             continue
@@ -150,6 +152,8 @@ def _dependencies(core: Core, item: Item, now: Instant) -> list[Blocker]:
             if answer == TRUE:
                 continue
             never = answer == IMPOSSIBLE
+            if never and one_is_enough and not waits & NEVER:
+                continue  # another one may still come true
             main = Reason.DEPENDENCY_NEVER_SATISFIED if never else Reason.DEPENDENCY
             if not isinstance(parent, int):
                 message = f"an older job of yours named {parent[1]!r} has not ended"

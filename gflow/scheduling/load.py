@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from gflow.model.job import Array, Job
 from gflow.model.record import Key
@@ -15,12 +15,18 @@ from gflow.scheduling.core import Core
 from gflow.scheduling.interval import Intervals, total, union, without
 from gflow.scheduling.state import Item
 
-#: array id -> (first task id, last task id, state) of its ended tasks in history.
-EndedTasks = Mapping[int, Iterable[tuple[int, int, str]]]
+
+class History(NamedTuple):
+    """What history knows about the tasks of live arrays, ended Jobs in memory included."""
+
+    #: array id -> state -> how many of its tasks ended so.
+    ended: Mapping[int, Mapping[str, int]] = {}
+    #: array id -> half-open ranges of the positions of its ended tasks.
+    positions: Mapping[int, Iterable[tuple[int, int]]] = {}
 
 
 def load(
-    core: Core, records: Iterable[tuple[Key, Mapping[str, Any]]], ended: EndedTasks, now: Instant
+    core: Core, records: Iterable[tuple[Key, Mapping[str, Any]]], history: History, now: Instant
 ) -> list[Key]:
     """Take all records in; returns the keys of those that could not be read."""
     damaged: list[Key] = []
@@ -33,16 +39,17 @@ def load(
             elif key[0] == "array":
                 core.live.add(decoder.array(record))
             elif key == ("meta", "id_floor"):
-                core.id_floor = core.id_floor_committed = int(record["value"])
+                floor = max(core.id_floor, int(record["value"]))
+                core.id_floor = core.id_floor_committed = floor
         except (ValueError, TypeError, KeyError, AttributeError):
             damaged.append(key)
     jobs.sort(key=lambda job: job.id)
     for job in jobs:
         if job.array_id is not None and job.array_id not in core.live.arrays:
-            core.live.add(_stand_in(job, job.array_id))
+            core.live.add(stand_in(job, job.array_id))
         core.live.add(job)
     for array in core.live.arrays.values():
-        count_tasks(core, array, ended.get(array.id, ()))
+        count_tasks(core, array, history)
     _next_id(core)
     for job in jobs:
         if job.state in ACTIVE:
@@ -57,7 +64,7 @@ def load(
     return damaged
 
 
-def _stand_in(job: Job, array_id: int) -> Array:
+def stand_in(job: Job, array_id: int) -> Array:
     """An array whose own record was lost: its other tasks are not started on a guess."""
     size = numbering.size(job.spec.array) if job.spec.array else job.id - array_id
     return Array(
@@ -71,44 +78,40 @@ def _stand_in(job: Job, array_id: int) -> Array:
     )
 
 
-def count_tasks(core: Core, array: Array, ended: Iterable[tuple[int, int, str]]) -> None:
+def count_tasks(core: Core, array: Array, history: History) -> None:
     """Derive how the tasks of an array stand from its Jobs, history and its own record."""
     tally, first = core.live.tallies[array.id], array.id + 1
+    tally.done = [(start, stop) for start, stop in history.positions.get(array.id, ())]
+    told = history.ended.get(array.id)
+    if told is not None:
+        tally.ended = {State(state): count for state, count in told.items() if count}
+        if set(tally.ended) == {State.COMPLETED}:
+            tally.completed = list(tally.done)
     own: Intervals = []
-    if tally.jobs:
-        positions = (p for p in range(array.size) if first + p in core.live.jobs)
-        own = union((position, position + 1) for position in positions)
-    for start, stop in own:
-        for position in range(start, stop):
-            job = core.live.jobs[first + position]
-            if job.state in TERMINAL:
-                _count(tally.ended, job.state, 1)
-                tally.done.append((position, position + 1))
-                if job.state is State.COMPLETED:
-                    tally.completed.append((position, position + 1))
-            else:
-                tally.own[position] = None
-                tally.active += job.state in ACTIVE
-    for first_id, last_id, state in ended:
-        for piece in without([(first_id - first, last_id - first + 1)], own):
-            _count(tally.ended, State(state), piece[1] - piece[0])
-            tally.done.append(piece)
-            if state == State.COMPLETED:
-                tally.completed.append(piece)
+    jobs = core.live.jobs
+    for position in (p for p in range(array.size if tally.jobs else 0) if first + p in jobs):
+        job = jobs[first + position]
+        own.append((position, position + 1))
+        if job.state not in TERMINAL:
+            tally.own[position] = None
+            tally.active += job.state in ACTIVE
+            continue
+        tally.done.append((position, position + 1))
+        if job.state is State.COMPLETED:
+            tally.completed.append((position, position + 1))
+        if told is None:
+            tally.ended[job.state] = tally.ended.get(job.state, 0) + 1
     tally.done, tally.completed = union(tally.done), union(tally.completed)
+    # A cancelled position that has a record after all was requeued: the record counts.
     array.cancelled = without(array.cancelled, union([*own, *tally.done]))
     cancelled = total(array.cancelled)
     if cancelled:
-        _count(tally.ended, State.CANCELLED, cancelled)
+        tally.ended[State.CANCELLED] = tally.ended.get(State.CANCELLED, 0) + cancelled
     if array.state in TERMINAL:
         return
     tally.done = union([*tally.done, *array.cancelled])
     array.pending = without([(0, array.size)], union([*own, *tally.done]))
     core.live.counts[State.PENDING] += total(array.pending)
-
-
-def _count(ended: dict[State, int], state: State, count: int) -> None:
-    ended[state] = ended.get(state, 0) + count
 
 
 def _next_id(core: Core) -> None:

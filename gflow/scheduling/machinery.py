@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from gflow.model.action import Action
 from gflow.model.event import CapacityChanged, Ready, Wake
-from gflow.model.job import Array
-from gflow.model.record import Key
+from gflow.model.job import Array, Job
 from gflow.model.state import ACTIVE, TERMINAL, Instant, State
-from gflow.scheduling import lifecycle, numbering
+from gflow.scheduling import interval, lifecycle, numbering
 from gflow.scheduling.codec import Decoder
 from gflow.scheduling.core import Core
 from gflow.scheduling.cpuset import CpuSet
-from gflow.scheduling.interval import total
-from gflow.scheduling.load import count_tasks
+from gflow.scheduling.interval import locate, total
+from gflow.scheduling.load import History, count_tasks, stand_in
 from gflow.scheduling.pool import Pool
 
 
@@ -47,44 +46,54 @@ def woken(core: Core, event: Wake, now: Instant) -> list[Action]:
     return []
 
 
-def restore(core: Core, records: Iterable[tuple[Key, Mapping[str, Any]]], now: Instant) -> None:
-    """Take records in again, arrays first; what is in memory already stays as it is."""
+def restore(core: Core, record: Mapping[str, Any], now: Instant) -> None:
+    """Take the record of a job or array in; what is in memory already stays as it is."""
     decoder = Decoder()
-    for key, record in sorted(records, key=lambda pair: pair[0][0] != "array"):
-        if core.live.item(int(key[1])) is not None:
-            continue
-        if key[0] == "array":
-            array = decoder.array(record)
-            core.live.add(array)
-            count_tasks(core, array, ())
-            continue
-        job = decoder.job(record)
-        core.live.add(job)
-        if job.array_id is not None:
-            tally = core.live.tallies[job.array_id]
-            position = job.id - job.array_id - 1
-            if job.state in TERMINAL:
-                _count_restored(core, job.array_id, position, job.state)
-            else:
-                tally.own[position] = None
-                tally.active += job.state in ACTIVE
-        if job.state is State.PENDING:
-            lifecycle.watch(core, job)
-            lifecycle.enter(core, job, now)
-        elif job.state in ACTIVE:
-            core.cpuset.hold(job.cpu_ids)
-            lifecycle.occupy(core, job)
-        core.live.change(job)
-
-
-def _count_restored(core: Core, array_id: int, position: int, state: State) -> None:
-    tally = core.live.tallies[array_id]
-    if any(start <= position < stop for start, stop in tally.done):
+    if core.live.item(int(record["id"])) is not None:
         return
-    tally.ended[state] = tally.ended.get(state, 0) + 1
-    tally.done = sorted([*tally.done, (position, position + 1)])
-    if state is State.COMPLETED:
-        tally.completed = sorted([*tally.completed, (position, position + 1)])
+    if "size" in record:
+        array = decoder.array(record)
+        core.live.add(array)
+        count_tasks(core, array, History())
+        core.next_id = max(core.next_id, array.id + array.size + 1)
+        core.live.change(array)
+        return
+    job = decoder.job(record)
+    if job.array_id is not None:
+        _make_room(core, job, job.array_id)
+    core.live.add(job)
+    if job.array_id is not None and job.state not in TERMINAL:
+        tally = core.live.tallies[job.array_id]
+        tally.own[job.id - job.array_id - 1] = None
+        tally.active += job.state in ACTIVE
+    if job.state is State.PENDING:
+        lifecycle.watch(core, job)
+        lifecycle.enter(core, job, now)
+    elif job.state in ACTIVE:
+        core.cpuset.hold(job.cpu_ids)
+        lifecycle.occupy(core, job)
+    core.next_id = max(core.next_id, job.id + 1)
+    core.live.change(job)
+
+
+def _make_room(core: Core, job: Job, array_id: int) -> None:
+    """Have the array of a restored task know that the task has a Job."""
+    if array_id not in core.live.arrays:
+        core.live.add(stand_in(job, array_id))
+        count_tasks(core, core.live.arrays[array_id], History())
+    array, position = core.live.arrays[array_id], job.id - array_id - 1
+    if locate(array.pending, position) is not None:
+        lifecycle.leave(core, array)
+        interval.discard(array.pending, position)
+        core.live.counts[State.PENDING] -= 1
+        lifecycle.enter(core, array, core.now)
+    if job.state in TERMINAL or locate(array.cancelled, position) is None:
+        return
+    interval.discard(array.cancelled, position)
+    tally = core.live.tallies[array_id]
+    tally.ended[State.CANCELLED] -= 1
+    interval.discard(tally.done, position)
+    core.live.change(array)
 
 
 def task_id(core: Core, array_id: int, number: int) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 
 from gflow.model.job import ArraySpec
 
@@ -38,3 +39,14 @@ def bounds(array: ArraySpec) -> tuple[int, int]:
     """Smallest and largest task number."""
     first, last, step = array.ranges[-1]
     return array.ranges[0][0], first + (last - first) // step * step
+
+
+def slices(array: ArraySpec, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """Task numbers of the positions from ``start`` to ``stop`` as (first, last, step)."""
+    before = 0
+    for first, last, step in array.ranges:
+        count = (last - first) // step + 1
+        low, high = max(start, before), min(stop, before + count)
+        if low < high:
+            yield first + (low - before) * step, first + (high - 1 - before) * step, step
+        before += count

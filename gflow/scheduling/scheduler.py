@@ -48,7 +48,7 @@ from gflow.scheduling import (
 from gflow.scheduling.core import Core
 from gflow.scheduling.dispatch import dispatch
 from gflow.scheduling.explanation import Explanation
-from gflow.scheduling.load import EndedTasks, load
+from gflow.scheduling.load import History, load
 from gflow.scheduling.settings import Settings
 from gflow.scheduling.state import Item
 
@@ -96,14 +96,19 @@ class Scheduler:
         self,
         records: Iterable[tuple[Key, Mapping[str, Any]]],
         now: Instant,
-        ended_tasks: EndedTasks | None = None,
+        *,
+        array_ended: Mapping[int, Mapping[str, int]] | None = None,
+        array_ended_positions: Mapping[int, Iterable[tuple[int, int]]] | None = None,
+        id_floor: int = 1,
     ) -> None:
-        """Rebuild everything from records, before any event.
+        """Rebuild everything from records, before any event; ids go on from ``id_floor``.
 
-        ``ended_tasks`` tells which tasks of live arrays have ended, as runs of task ids with one
-        state: {array id: [(first id, last id, "COMPLETED"), …]}.
+        The other two tell what history knows about the ended tasks of live arrays: how many by
+        state, and their positions as half-open ranges.
         """
-        self.damaged += load(self._core, records, ended_tasks or {}, now)
+        history = History(array_ended or {}, array_ended_positions or {})
+        self._core.id_floor = self._core.id_floor_committed = id_floor
+        self.damaged += load(self._core, records, history, now)
 
     def handle(self, event: Event, now: Instant) -> list[Action]:
         """Take in what happened; returns what to do, in order.
@@ -161,12 +166,20 @@ class Scheduler:
         for key in keys:
             self._core.live.transitions.pop(key, None)
 
-    def restore(self, records: Iterable[tuple[Key, Mapping[str, Any]]], now: Instant) -> None:
-        """Take in records of ended or unknown jobs again: from history, or from a run file.
+    def keys(self) -> list[Key]:
+        """Every key there is a record for."""
+        live = self._core.live
+        keys: list[Key] = [("job", job_id) for job_id in live.jobs]
+        keys += [("array", array_id) for array_id in live.arrays]
+        return keys + list(live.transitions)
 
-        A task needs the record of its array in the same call unless the array is known.
+    def restore(self, record: Mapping[str, Any], now: Instant) -> None:
+        """Take in the record of an ended or unknown job again: from history, or from a run file.
+
+        The record of an array comes before those of its tasks; without it, none of its other
+        tasks is started.
         """
-        machinery.restore(self._core, records, now)
+        machinery.restore(self._core, record, now)
 
     # --- ids ----------------------------------------------------------------------------------
 
@@ -191,7 +204,12 @@ class Scheduler:
             self._core.id_floor = floor
             self._core.live.changes["meta", "id_floor"] = None
 
-    def floor_committed(self, floor: int) -> None:
+    @property
+    def ids_left(self) -> int:
+        """How many ids may be given out before a higher floor is committed."""
+        return self._core.id_floor_committed - self._core.next_id
+
+    def commit_id_floor(self, floor: int) -> None:
         """The record with this floor is durable."""
         self._core.id_floor_committed = max(self._core.id_floor_committed, floor)
 
@@ -210,6 +228,14 @@ class Scheduler:
     def check(self, specs: tuple[Spec, ...], ended: Mapping[int, State] | None = None) -> None:
         """Raise Refused unless the specs could be admitted now; changes nothing."""
         admission.check(self._core, specs, ended or {})
+
+    def item(self, item_id: int) -> Item | None:
+        """The job or array of that very id."""
+        return self._core.live.item(item_id)
+
+    def job_record(self, job_id: int) -> Mapping[str, Any]:
+        """The facts of a job as they are now."""
+        return codec.encode(self._core.live.jobs[job_id])
 
     def job(self, job_id: int) -> Job | None:
         """The job (or task with a Job of its own) of that id."""
@@ -270,6 +296,25 @@ class Scheduler:
     def tally(self, array_id: int) -> dict[State, int]:
         """Tasks of an array by state; those in history count too."""
         return machinery.tally(self._core, array_id)
+
+    def tasks(self, array_id: int) -> list[Job]:
+        """Tasks of an array that have a Job of their own in memory, ascending."""
+        live = self._core.live
+        array = live.arrays[array_id]
+        ids = live.ids.above(array_id, len(live.jobs)) if array.size > len(live.jobs) else None
+        found = ids if ids is not None else range(array_id + 1, array_id + 1 + array.size)
+        last = array_id + array.size
+        return [live.jobs[task] for task in found if task <= last and task in live.jobs]
+
+    def unsaved_transitions(self, job_id: int) -> dict[int, dict[str, Any]]:
+        """Transitions of a job that are not known to be durable, by number."""
+        found: dict[int, dict[str, Any]] = {}
+        item = self._core.live.item(job_id)
+        for number in range(1, 1 + (item.transitions if item is not None else 0)):
+            record = self._core.live.transitions.get(("transition", job_id, number))
+            if record is not None:
+                found[number] = record
+        return found
 
     def free(self) -> dict[str, Any]:
         """What may still be given out: cpus, memory_bytes, gpus (wholly free cards), gres."""
