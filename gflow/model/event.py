@@ -106,6 +106,22 @@ class Resume:
     uid: int
 
 
+@dataclass(slots=True, frozen=True)
+class Drain:
+    """Start no more jobs, or only those that end before ``by_at`` (epoch seconds)."""
+
+    uid: int
+    reason: str | None = None
+    by_at: float | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Undrain:
+    """Start jobs again."""
+
+    uid: int
+
+
 # --- reports from the launcher ------------------------------------------------------------------
 
 
@@ -222,6 +238,8 @@ Event = (
     | Requeue
     | Suspend
     | Resume
+    | Drain
+    | Undrain
     | Started
     | StartFailed
     | Exited

@@ -21,6 +21,10 @@ class Blobs:
         """The data, or None when no claim holds it here (the store may still have it)."""
         return self._data.get(name)
 
+    def names(self) -> list[str]:
+        """Hashes of everything held."""
+        return [*self._data]
+
     def check(self, blobs: Mapping[str, bytes]) -> None:
         """Raises Refused when the new ones among these would not fit."""
         new_bytes = sum(len(data) for name, data in blobs.items() if name not in self._data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from typing import Any
 
 from gflow.process.channel import Channel, ChannelClosed
 from gflow.supervisor.child import Child
@@ -45,6 +46,10 @@ class Port:
     def respawn_delay_s(self) -> float:
         """How long to wait before the next birth."""
         return self.child.respawn_delay_s()
+
+    def describe(self) -> dict[str, Any]:
+        """What ``status`` shows of the child."""
+        return self.child.describe()
 
     # --- frames ---------------------------------------------------------------------------------
 

@@ -1,0 +1,586 @@
+"""What the API's server may ask: each request becomes events for the core, and an answer."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+import gflow
+from gflow.api.feed import Feed
+from gflow.api.operations import (
+    Action,
+    HistoryFilter,
+    JobFilter,
+    JobReference,
+    LogSlice,
+    Peer,
+    Record,
+    Submission,
+)
+from gflow.api.server.turn import Turn
+from gflow.errors import Refused
+from gflow.launching import request
+from gflow.model import event
+from gflow.model.job import Array, Job, Spec
+from gflow.model.record import Key
+from gflow.model.state import LIVE, TERMINAL, State
+from gflow.scheduling import codec, numbering
+from gflow.supervisor import clock, view
+from gflow.supervisor.reactor import Reactor
+from gflow.supervisor.status import describe
+
+#: Specs admitted in one turn: about a millisecond.
+_SLICE_SPECS = 25
+#: Items looked at between two chances for others.
+_PAGE = 100
+#: Submissions of a user that ``@`` and ``@~n`` reach back to.
+_REMEMBERED = 100
+#: Idempotency keys remembered; the oldest are forgotten first.
+_REQUESTS = 100_000
+
+_EVENTS: dict[Action, Callable[[int, int, bool], event.Event]] = {
+    Action.CANCEL: lambda job_id, uid, admin: event.Cancel(job_id, uid),
+    Action.HOLD: lambda job_id, uid, admin: event.Hold(job_id, uid, admin),
+    Action.RELEASE: lambda job_id, uid, admin: event.Release(job_id, uid, admin),
+    Action.REQUEUE: lambda job_id, uid, admin: event.Requeue(job_id, uid),
+    Action.SUSPEND: lambda job_id, uid, admin: event.Suspend(job_id, uid),
+    Action.RESUME: lambda job_id, uid, admin: event.Resume(job_id, uid),
+}
+
+
+class SupervisorOperations:
+    """Implements :class:`gflow.api.operations.Operations` on the reactor."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._scheduler = reactor.scheduler
+        #: Idempotency keys: (uid, key) → ids of the submission.
+        self._requests: dict[tuple[int, str], tuple[int, ...]] = {}
+        self._latest: dict[int, deque[int]] = {}
+
+    def remember(self) -> None:
+        """Learn keys and latest submissions from what was loaded."""
+        known: dict[tuple[int, str], list[int]] = {}
+        after = -1
+        while items := self._scheduler.page(after, 1000):
+            after = items[-1].id
+            for item in items:
+                if isinstance(item, Job) and item.array_id is not None:
+                    continue
+                spec = item.spec
+                if spec.request is not None:
+                    known.setdefault((spec.uid, spec.request), []).append(item.id)
+                self._note_latest(spec.uid, (item.id,))
+        for key, ids in known.items():
+            self._requests[key] = tuple(ids)
+
+    def _note_latest(self, uid: int, ids: Sequence[int]) -> None:
+        self._latest.setdefault(uid, deque(maxlen=_REMEMBERED)).extend(ids)
+
+    @property
+    def feed(self) -> Feed:
+        """Events of all jobs."""
+        return self._reactor.feed
+
+    def user_name(self, uid: int) -> str | None:
+        """Name of a user, from memory alone; asked for in the background when it is not known."""
+        return self._reactor.user_name(uid)
+
+    # --- finding --------------------------------------------------------------------------------
+
+    async def resolve(self, peer: Peer, reference: JobReference) -> int:
+        """Id of the job, array or task; NOT_FOUND when there is none (history included)."""
+        if reference.back is not None:
+            latest = self._latest.get(peer.uid, ())
+            if reference.back >= len(latest):
+                raise Refused(Refused.NOT_FOUND, "cannot find the job: you submitted none so far")
+            return latest[-1 - reference.back]
+        assert reference.id is not None
+        job_id: int | None = reference.id
+        if reference.task is not None:
+            job_id = await self._task_id(reference.id, reference.task)
+            if job_id is None:
+                raise Refused(
+                    Refused.NOT_FOUND,
+                    f"cannot find job {reference.id}_{reference.task}: there is no such task",
+                )
+        assert job_id is not None
+        if not self._scheduler.knows(job_id) and await self._reactor.from_history(job_id) is None:
+            raise _no_such_job(job_id)
+        return job_id
+
+    async def _task_id(self, array_id: int, task: int) -> int | None:
+        if self._scheduler.array(array_id) is not None:
+            return self._scheduler.task_id(array_id, task)
+        record = await self._reactor.from_history(array_id)
+        if record is None:
+            raise _no_such_job(array_id)
+        array = codec.decode(("array", array_id), record)
+        if not isinstance(array, Array) or array.spec.array is None:
+            return None
+        position = numbering.position_of(array.spec.array, task)
+        return None if position is None else array_id + 1 + position
+
+    # --- submission -----------------------------------------------------------------------------
+
+    async def submit(
+        self, peer: Peer, submissions: Sequence[Submission], *, wait: bool, key: str | None
+    ) -> Record:
+        """Admit everything or nothing; see the protocol."""
+        reactor = self._reactor
+        request_key = None if key is None else (peer.uid, key)
+        if request_key is not None and request_key in self._requests:
+            # The first answer may not have been durable; by now it is, or this waits for it.
+            position = reactor.persister.link.add(())
+            return await self._submitted(self._requests[request_key], position, wait)
+        refusal = reactor.persister.link.refusal()
+        if refusal is not None:
+            raise Refused(Refused.UNAVAILABLE, refusal)
+        data: dict[str, bytes] = {}
+        for submission in submissions:
+            data.update(submission.blobs)
+        specs = [replace(one.spec, request=key) for one in submissions]
+        ended = await self._ends_in_history(specs)
+        await self._check(specs, data, ended)
+        await reactor.reserve_ids(self._scheduler.ids_needed(specs))
+        ids, position = await self._admit(peer, specs, submissions, data, ended)
+        if request_key is not None:
+            self._requests[request_key] = ids
+            while len(self._requests) > _REQUESTS:
+                del self._requests[next(iter(self._requests))]
+        self._note_latest(peer.uid, ids)
+        return await self._submitted(ids, position, wait)
+
+    async def _submitted(self, ids: tuple[int, ...], position: int, wait: bool) -> Record:
+        answer: Record = {"job_ids": list(ids), "durable": await self._durable(position, wait)}
+        array = self._scheduler.array(ids[0]) if len(ids) == 1 else None
+        if array is not None:
+            answer["array_tasks"] = array.size
+        return answer
+
+    async def _ends_in_history(self, specs: Sequence[Spec]) -> dict[int, State]:
+        """Terminal states of parents that have left memory."""
+        ended: dict[int, State] = {}
+        for spec in specs:
+            for dependency in spec.dependencies:
+                for parent in dependency.jobs:
+                    if parent in ended or self._scheduler.knows(parent):
+                        continue
+                    record = await self._reactor.from_history(parent)
+                    if record is not None:
+                        ended[parent] = State(record["state"])
+        return ended
+
+    async def _check(
+        self, specs: Sequence[Spec], data: Mapping[str, bytes], ended: Mapping[int, State]
+    ) -> None:
+        self._reactor.blobs.check(data)
+        live = sum(count for state, count in self._scheduler.counts().items() if state in LIVE)
+        limit = self._reactor.config["limits"]["max_live_jobs"]
+        if live + len(specs) > limit:
+            raise Refused(
+                Refused.UNAVAILABLE,
+                f"cannot submit: {live} jobs wait or run already, the limit is {limit}",
+            )
+        turn = Turn()
+        for start in range(0, len(specs), _SLICE_SPECS):
+            self._scheduler.check(tuple(specs[start : start + _SLICE_SPECS]), ended)
+            await turn.breathe()
+
+    async def _admit(
+        self,
+        peer: Peer,
+        specs: Sequence[Spec],
+        submissions: Sequence[Submission],
+        data: Mapping[str, bytes],
+        ended: Mapping[int, State],
+    ) -> tuple[tuple[int, ...], int]:
+        """Admit in slices; the records are saved together, whole or not at all."""
+        reactor = self._reactor
+        ids: list[int] = []
+        actions: list[Any] = []
+        gathered: dict[Key, None] = {}
+        turn = Turn()
+        async with reactor.admission:
+            reactor.hold_back(gathered)
+            try:
+                for start in range(0, len(specs), _SLICE_SPECS):
+                    stop = min(start + _SLICE_SPECS, len(specs))
+                    holds = ["user" if one.hold else None for one in submissions[start:stop]]
+                    submit = event.Submit(
+                        tuple(specs[start:stop]),
+                        peer.uid,
+                        tuple(holds),
+                        more=stop < len(specs),
+                        ended=tuple(ended.items()),
+                    )
+                    some, more = reactor.admit(submit, data, gathered)
+                    ids += some
+                    actions += more
+                    await turn.breathe()
+            finally:
+                reactor.hold_back(None)
+                position = reactor.finish(actions, gathered, atomic=len(specs) > 1)
+        return tuple(ids), position
+
+    async def _durable(self, position: int, wait: bool) -> bool:
+        persister = self._reactor.persister
+        if not wait:
+            return persister.link.durable >= position
+        timeout_s: float = self._reactor.config["persistence"]["ack_timeout_s"]
+        return await persister.durable(position, timeout_s)
+
+    # --- looking --------------------------------------------------------------------------------
+
+    async def jobs(self, peer: Peer, which: JobFilter, *, cursor: str | None, limit: int) -> Record:
+        """A page of jobs in memory, by id."""
+        after = _cursor(cursor)
+        found: list[Record] = []
+        turn = Turn()
+        async for item in self._matching(which, after):
+            found.append(self.record(item))
+            after = item.id
+            if len(found) == limit:
+                return {"jobs": found, "next": str(after)}
+            await turn.breathe()
+        return {"jobs": found, "next": None}
+
+    async def _matching(self, which: JobFilter, after: int) -> AsyncIterator[Job | Array]:
+        """Items that the filter means, ascending by id, others may run in between."""
+        test = _Test(which)
+        turn = Turn()
+        if which.ids is not None:
+            for job_id in sorted(set(which.ids)):
+                if job_id > after:
+                    for item in self._by_id(job_id):
+                        if test.accepts(item):
+                            yield item
+                await turn.breathe()
+            return
+        user = which.users[0] if which.users is not None and len(which.users) == 1 else None
+        if user is not None and user.isdigit():
+            user = None
+        while items := self._scheduler.page(after, _PAGE, user):
+            after = items[-1].id
+            for item in items:
+                if test.accepts(item):
+                    yield item
+            await turn.breathe()
+
+    def _by_id(self, job_id: int) -> list[Job | Array]:
+        """The item of an id, and of an array the tasks that have a Job of their own."""
+        item = self._scheduler.item(job_id)
+        if isinstance(item, Array):
+            return [item, *self._scheduler.tasks(job_id)]
+        return [] if item is None else [item]
+
+    def record(self, item: Job | Array) -> Record:
+        """The record of an item in memory, as users see it."""
+        reason: str | None = self._scheduler.reason(item) or item.reason
+        if isinstance(item, Array):
+            return view.array_record(item, reason)
+        return view.job_record(item, reason, self._reactor.folders.logs)
+
+    async def history(
+        self, peer: Peer, which: HistoryFilter, *, cursor: str | None, limit: int
+    ) -> Record:
+        """A page of ended jobs, latest end first."""
+        users = None if which.users is None else [*map(self._user_word, which.users)]
+        answer = await self._reactor.persister.query(
+            "history",
+            {
+                "ids": which.ids,
+                "users": users,
+                "states": which.states,
+                "names": which.names,
+                "projects": which.projects,
+                "since": which.finished_since,
+                "until": which.finished_before,
+                "limit": limit,
+                "cursor": _history_cursor(cursor),
+            },
+        )
+        found = []
+        turn = Turn()
+        for key, record in answer.records:
+            assert isinstance(record, dict)
+            found.append(self._past_record(key, record))
+            await turn.breathe()
+        following = answer.value.get("cursor")
+        return {"jobs": found, "next": following and f"{following[0]!r}_{following[1]}"}
+
+    def _user_word(self, word: str) -> str:
+        return self._reactor.users.get(int(word), word) if word.isdigit() else word
+
+    def _past_record(self, key: Key, record: Mapping[str, Any]) -> Record:
+        item = codec.decode(key, record)
+        if isinstance(item, Array):
+            return view.array_record(item, item.reason)
+        return view.job_record(item, item.reason, self._reactor.folders.logs)
+
+    async def job(self, peer: Peer, job_id: int) -> Record:
+        """The record, from history too."""
+        item = self._scheduler.item(job_id)
+        if item is not None:
+            return self.record(item)
+        waiting = self._scheduler.waiting_task(job_id)
+        if waiting is not None:
+            array, position = waiting
+            return view.waiting_task_record(
+                array, position, self._scheduler.reason(array), self._reactor.folders.logs
+            )
+        record = await self._reactor.from_history(job_id)
+        if record is None:
+            raise _no_such_job(job_id)
+        return self._past_record(("array" if "size" in record else "job", job_id), record)
+
+    async def wait_ended(self, peer: Peer, job_id: int, timeout_s: float) -> Record:
+        """The record as soon as the job has ended, or as it is when the time is over."""
+        record = await self.job(peer, job_id)
+        if record["state"] in TERMINAL:
+            return record
+        await self._reactor.ended(job_id, timeout_s)
+        return await self.job(peer, job_id)
+
+    async def explain(self, peer: Peer, job_id: int) -> Record:
+        """Every blocker, and when the job may start."""
+        if not self._scheduler.knows(job_id):
+            record = await self.job(peer, job_id)
+            raise Refused(
+                Refused.CONFLICT, f"cannot explain job {job_id}: it has ended ({record['state']})"
+            )
+        return view.explanation_record(self._scheduler.explain(job_id, clock.now()))
+
+    async def transitions(self, peer: Peer, job_id: int) -> Record:
+        """What the job went through, oldest first; those that are not saved yet included."""
+        record = await self.job(peer, job_id)
+        found: dict[int, Record] = {
+            0: {
+                "at": record["submitted_at"],
+                "from": None,
+                "to": State.PENDING.value,
+                "cause": "submitted",
+                "uid": record["uid"],
+            }
+        }
+        after, more = -1, True
+        while more:
+            answer = await self._reactor.persister.query(
+                "transitions", {"id": job_id, "after": after}
+            )
+            for key, record in answer.records:
+                assert isinstance(record, dict)
+                after = int(key[2])
+                found[after] = dict(record)
+            more = bool(answer.value.get("more"))
+        found.update(self._scheduler.unsaved_transitions(job_id))
+        return {"transitions": [found[number] for number in sorted(found)]}
+
+    # --- changing -------------------------------------------------------------------------------
+
+    async def update(
+        self, peer: Peer, job_id: int, changes: Mapping[str, Any], *, wait: bool
+    ) -> Record:
+        """Change fields of one job."""
+        self._check_owner(peer, job_id, "update")
+        position = self._reactor.step(
+            event.Update(job_id, peer.uid, dict(changes), self._is_admin(peer))
+        )
+        durable = await self._durable(position, wait)
+        return {"job": await self.job(peer, job_id), "durable": durable}
+
+    async def act(
+        self,
+        peer: Peer,
+        action: Action,
+        which: JobFilter,
+        *,
+        wait: bool,
+        signal: int | None = None,
+        tree: bool = False,
+    ) -> Record:
+        """Do the same to every job that the filter means; one refusal stops no other."""
+        done: list[int] = []
+        refused: list[Record] = []
+        position = 0
+        turn = Turn()
+        for job_id in await self._targets(peer, which):
+            try:
+                position = max(position, await self._act_on(peer, action, job_id, signal, tree))
+                done.append(job_id)
+            except Refused as error:
+                refused.append({"id": job_id, "kind": error.kind, "message": str(error)})
+            await turn.breathe()
+        durable = await self._durable(position, wait)
+        return {"job_ids": done, "refused": refused, "durable": durable}
+
+    async def _targets(self, peer: Peer, which: JobFilter) -> list[int]:
+        """Ids that an action means. Named ids stay as they are: an array is asked as a whole."""
+        if which.ids is not None:
+            narrowed = replace(which, ids=None, ended=True)
+            if (which.users, which.states, which.names, which.projects) == (None,) * 4:
+                return list(dict.fromkeys(which.ids))
+            test = _Test(narrowed)
+            items = ((job_id, self._scheduler.item(job_id)) for job_id in which.ids)
+            return [job_id for job_id, item in items if item is None or test.accepts(item)]
+        if which.users is None:
+            which = replace(which, users=(str(peer.uid),))
+        found: list[int] = []
+        async for item in self._matching(which, -1):
+            found.append(item.id)
+        return found
+
+    async def _act_on(
+        self, peer: Peer, action: Action, job_id: int, signal: int | None, tree: bool
+    ) -> int:
+        self._check_owner(peer, job_id, action.value)
+        if action is Action.SIGNAL:
+            assert signal is not None
+            return self._reactor.step(event.SendSignal(job_id, peer.uid, signal, tree))
+        if action is Action.REQUEUE:
+            await self._reactor.prepare_requeue(job_id)
+        happened = _EVENTS[action](job_id, peer.uid, self._is_admin(peer) and self._system)
+        return self._reactor.step(happened)
+
+    @property
+    def _system(self) -> bool:
+        return bool(self._reactor.config["access"]["mode"] == "system")
+
+    def _is_admin(self, peer: Peer) -> bool:
+        admins = self._reactor.config["access"]["admins"]
+        return peer.uid in (0, os.getuid()) or (peer.user is not None and peer.user in admins)
+
+    def _check_owner(self, peer: Peer, job_id: int, verb: str) -> None:
+        if self._is_admin(peer):
+            return
+        item = self._scheduler.item(job_id)
+        waiting = self._scheduler.waiting_task(job_id)
+        spec = item.spec if item is not None else waiting[0].spec if waiting else None
+        if spec is not None and spec.uid != peer.uid:
+            raise Refused(
+                Refused.FORBIDDEN, f"cannot {verb} job {job_id}: it belongs to {spec.user}"
+            )
+
+    # --- output ---------------------------------------------------------------------------------
+
+    async def log(
+        self, peer: Peer, job_id: int, *, stream: str, offset: int, limit_bytes: int
+    ) -> LogSlice:
+        """Output from ``offset`` on, read by a one-shot reader."""
+        record = await self.job(peer, job_id)
+        if not self._is_admin(peer) and record["uid"] != peer.uid:
+            raise Refused(
+                Refused.FORBIDDEN, f"cannot read the log of job {job_id}: it is {record['user']}'s"
+            )
+        path = record["error_path" if stream == "error" else "output_path"]
+        if path is None and stream == "error":
+            path = record["output_path"]
+        if path is None:
+            raise Refused(
+                Refused.CONFLICT,
+                f"cannot read the log of array {job_id}: name one of its tasks, {job_id}_N",
+            )
+        ended = record["state"] in TERMINAL
+        reader = (record["user"], record["uid"], record["gid"]) if self._system else None
+        try:
+            facts, data = await self._reactor.launcher.read(
+                lambda number: request.read_file(
+                    number, path, offset=offset, limit=limit_bytes, reader=reader
+                )
+            )
+        except Refused as error:
+            if error.kind == Refused.NOT_FOUND and not (ended and record["attempt"]):
+                return LogSlice(b"", max(offset, 0), 0, ended)
+            raise
+        return LogSlice(data, facts["offset"], facts["size"], ended)
+
+    # --- the service ----------------------------------------------------------------------------
+
+    async def status(self, peer: Peer) -> Record:
+        """The shape of ``status --json``."""
+        return describe(self._reactor)
+
+    async def ping(self, peer: Peer) -> Record:
+        """At once."""
+        return {"version": gflow.__version__, "pid": os.getpid()}
+
+    async def backup(self, peer: Peer, path: str) -> Record:
+        """A copy of the store at an absolute path."""
+        self._require_admin(peer, "back up the store")
+        answer = await self._reactor.persister.query("backup", {"path": path})
+        return dict(answer.value)
+
+    async def check(self, peer: Peer) -> Record:
+        """Look over the store."""
+        self._require_admin(peer, "check the store")
+        answer = await self._reactor.persister.query("check", {})
+        return dict(answer.value)
+
+    async def drain(self, peer: Peer, *, reason: str | None) -> Record:
+        """Start no more jobs."""
+        self._require_admin(peer, "drain")
+        position = self._reactor.step(event.Drain(peer.uid, reason))
+        await self._durable(position, True)
+        return {"drained": True}
+
+    async def undrain(self, peer: Peer) -> Record:
+        """Start jobs again."""
+        self._require_admin(peer, "undrain")
+        position = self._reactor.step(event.Undrain(peer.uid))
+        await self._durable(position, True)
+        return {"drained": False}
+
+    def _require_admin(self, peer: Peer, what: str) -> None:
+        if not self._is_admin(peer):
+            raise Refused(Refused.FORBIDDEN, f"cannot {what}: only an admin may")
+
+
+class _Test:
+    """Whether an item is meant by a filter (ids apart)."""
+
+    def __init__(self, which: JobFilter) -> None:
+        self._users = None if which.users is None else set(which.users)
+        self._names = which.names
+        self._projects = None if which.projects is None else set(which.projects)
+        if which.states is not None:
+            self._states = {State(state) for state in which.states}
+        else:
+            self._states = set(State) if which.ended else set(LIVE)
+
+    def accepts(self, item: Job | Array) -> bool:
+        spec = item.spec
+        return (
+            item.state in self._states
+            and (not isinstance(item, Array) or bool(item.pending) or item.state in TERMINAL)
+            and (self._users is None or spec.user in self._users or str(spec.uid) in self._users)
+            and (self._projects is None or spec.project in self._projects)
+            and (self._names is None or any(fnmatchcase(spec.name, n) for n in self._names))
+        )
+
+
+def _no_such_job(job_id: int) -> Refused:
+    return Refused(Refused.NOT_FOUND, f"cannot find job {job_id}: there is no such job")
+
+
+def _cursor(text: str | None) -> int:
+    if text is None:
+        return -1
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise Refused(Refused.INVALID, "cannot take the request: cursor is not one of ours")
+    return int(text)
+
+
+def _history_cursor(text: str | None) -> tuple[float, int] | None:
+    if text is None:
+        return None
+    at, _, job_id = text.partition("_")
+    try:
+        return float(at), int(job_id)
+    except ValueError:
+        raise Refused(
+            Refused.INVALID, "cannot take the request: cursor is not one of ours"
+        ) from None

@@ -1,0 +1,276 @@
+"""The supervisor's end of the persister: what changed goes out, acknowledgements wake who waits."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import select
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from gflow.errors import Refused, StoreError
+from gflow.model.record import Key, Record
+from gflow.persistence import message
+from gflow.persistence.link import Link
+from gflow.persistence.watchdog import Health
+from gflow.process.channel import ChannelClosed
+from gflow.supervisor.child import Child
+from gflow.supervisor.port import Port
+
+log = logging.getLogger("gflow")
+
+#: How often the health of a persister that owes an answer is looked at.
+_WATCH_S = 1.0
+#: A query that is not answered within this is given up.
+_QUERY_TIMEOUT_S = 60.0
+#: An orderly end is waited for this long (DESIGN, section 2).
+_JOIN_S = 30.0
+
+
+class PersisterPort(Port):
+    """Link, waiters, load and the orderly end. ``resync`` must add every key again."""
+
+    def __init__(
+        self,
+        child: Child,
+        loop: asyncio.AbstractEventLoop,
+        link: Link,
+        resync: Callable[[], None],
+    ) -> None:
+        super().__init__(child, loop)
+        self.link = link
+        #: What the persister said about the store when it opened it.
+        self.store: dict[str, Any] = {}
+        #: Rows set aside because they were damaged: {kind, id, table, reason}.
+        self.quarantined: list[dict[str, Any]] = []
+        #: What it said at the end of loading; empty before.
+        self.loaded: dict[str, Any] = {}
+        #: Called with jobs whose history ended ({id, array_id, task}): their logs may go.
+        self.on_expired: Callable[[list[dict[str, Any]]], None] = lambda jobs: None
+        #: Called after each acknowledgement.
+        self.on_acked: Callable[[], None] = lambda: None
+        self._resync = resync
+        self._waiters: list[tuple[int, int, asyncio.Future[bool]]] = []
+        self._waiter_count = 0
+        self._answers: dict[int, asyncio.Future[message.Answer]] = {}
+        self._pumping = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._refusal: str | None = None
+
+    # --- load -----------------------------------------------------------------------------------
+
+    def rows(self) -> Iterator[tuple[Key, Record]]:
+        """Every row of the store, before the loop runs: waits for the persister.
+
+        Afterwards ``loaded`` holds what it said of the whole. Raises StoreError.
+        """
+        channel = self.child.channel
+        assert channel is not None
+        ready = select.poll()
+        ready.register(channel.fileno(), select.POLLIN)
+        while not self.loaded:
+            ready.poll()
+            try:
+                frames = channel.receive()
+            except ChannelClosed:
+                raise StoreError(
+                    self._refusal
+                    or f"cannot open the store: the persister ended "
+                    f"({self.link.last_error or 'no reason given'})"
+                ) from None
+            for frame in frames:
+                for found in self.link.receive(frame, time.monotonic()):
+                    if isinstance(found, message.Rows):
+                        yield from found.records
+                    else:
+                        self._handle(found)
+
+    # --- changes --------------------------------------------------------------------------------
+
+    def add(self, keys: Iterable[Key], *, atomic: bool = False) -> int:
+        """Note changed keys; the position to wait for. They go out at the end of this turn."""
+        position = self.link.add(keys, atomic=atomic)
+        self.pump_soon()
+        return position
+
+    def pump_soon(self) -> None:
+        """Send at the end of this turn, so that what one turn changes travels together."""
+        if not self._pumping:
+            self._pumping = True
+            self.loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pumping = False
+        now_s = time.monotonic()
+        while self.idle and (frame := self.link.next_frame(now_s)) is not None:
+            self.send(frame)
+        due_s = self.link.due_at_s()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if due_s is not None:
+            self._timer = self.loop.call_at(due_s, self._pump)
+
+    def on_writable(self) -> None:
+        """The batch is in the kernel: a query may follow."""
+        self._pump()
+
+    async def durable(self, position: int, timeout_s: float) -> bool:
+        """Whether everything up to ``position`` was committed in time."""
+        if self.link.durable >= position:
+            return True
+        future: asyncio.Future[bool] = self.loop.create_future()
+        self._waiter_count += 1
+        heapq.heappush(self._waiters, (position, self._waiter_count, future))
+        timer = self.loop.call_later(timeout_s, _give_up, future)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    def _wake(self) -> None:
+        waiters, durable = self._waiters, self.link.durable
+        while waiters and (waiters[0][0] <= durable or waiters[0][2].done()):
+            position, _, future = heapq.heappop(waiters)
+            if not future.done():
+                future.set_result(position <= durable)
+
+    # --- queries --------------------------------------------------------------------------------
+
+    async def query(self, what: str, args: dict[str, Any]) -> message.Answer:
+        """Ask the store. Raises Refused when it cannot answer."""
+        number = self.link.query(what, args)
+        future: asyncio.Future[message.Answer] = self.loop.create_future()
+        self._answers[number] = future
+        self.pump_soon()
+        try:
+            answer = await asyncio.wait_for(future, _QUERY_TIMEOUT_S)
+        except TimeoutError:
+            raise Refused(
+                Refused.UNAVAILABLE, "cannot answer from the store: it is busy or stopped"
+            ) from None
+        finally:
+            self._answers.pop(number, None)
+        if answer.error is not None:
+            raise Refused(Refused.UNAVAILABLE, answer.error)
+        return answer
+
+    # --- what it says ---------------------------------------------------------------------------
+
+    def on_frame(self, frame: bytes) -> None:
+        """One message; each has its handler below."""
+        for found in self.link.receive(frame, time.monotonic()):
+            self._handle(found)
+        self._pump()
+
+    def _handle(self, found: message.Message) -> None:
+        match found:
+            case message.Acked():
+                self._wake()
+                self.on_acked()
+            case message.Answer():
+                future = self._answers.get(found.id)
+                if future is not None and not future.done():
+                    future.set_result(found)
+            case message.Loaded():
+                self.loaded = found.info
+                self.quarantined.extend(found.info.get("quarantined", ()))
+            case message.Opened():
+                self.store = found.info
+            case message.OpenRefused():
+                self._refusal = found.message
+                log.error("%s", found.message)
+            case message.Trouble():
+                log.error("cannot save: %s", found.message)
+            case message.Recovered():
+                log.warning("saving again")
+            case message.Resync():
+                log.warning("the store was opened anew: saving everything again")
+                self._resync()
+            case message.SlowCommit():
+                log.warning("a commit of %d records took %.3f s", found.records, found.seconds)
+            case message.Quarantined():
+                self.quarantined.extend(found.rows)
+                log.error("damaged rows set aside: %s", found.rows)
+            case message.Expired():
+                self.on_expired(found.jobs)
+            case message.Crashed():
+                log.critical("the persister crashed: %s", found.text)
+            case message.Busy() | message.Closed() | message.Rows():
+                pass
+
+    # --- life -----------------------------------------------------------------------------------
+
+    def on_lost(self) -> None:
+        """It died: open questions fail, what was in flight is sent again to the next one."""
+        for found in self.link.lost(time.monotonic()):
+            self._handle(found)
+        self.child.settings["load"] = False
+
+    def on_replaced(self) -> None:
+        """Send what is owed."""
+        self.link.restarted()
+        self._pump()
+
+    def respawn_delay_s(self) -> float:
+        """The watchdog's back-off."""
+        return self.link.respawn_delay_s(time.monotonic())
+
+    def watch(self) -> None:
+        """Look after it from now on, every second."""
+        self._look_after()
+
+    def _look_after(self) -> None:
+        if self.closing:
+            return
+        self.loop.call_later(_WATCH_S, self._look_after)
+        if self.link.health(time.monotonic()) is not Health.STALLED or not self.child.alive:
+            return
+        state = self.child.state()
+        log.error("the persister gives no sign of life: its process is %s", state)
+        if state == "stopped":
+            self.child.send_signal(signal.SIGCONT)
+        elif state == "running":
+            self.child.send_signal(signal.SIGKILL)
+
+    async def close(self) -> int:
+        """Save what is left, then the sentinel and the join. How many changes were not saved."""
+        end_s = time.monotonic() + _JOIN_S
+        self.link.flush()
+        self._pump()
+        while not self.link.drained:
+            left_s = end_s - time.monotonic()
+            position = self.link.add(())
+            if left_s <= 0 or not await self.durable(position, left_s):
+                break
+        self.closing = True
+        if not self.link.drained or not self.child.alive:
+            return self.link.changed
+        self.send(self.link.sentinel_frame())
+        try:
+            await asyncio.wait_for(self.ended, max(0.0, end_s - time.monotonic()))
+        except TimeoutError:
+            log.error("the persister did not end in time")
+        return self.link.changed
+
+    def describe(self) -> dict[str, Any]:
+        """What ``status`` shows of it."""
+        now_s = time.monotonic()
+        return {
+            **self.child.describe(),
+            "health": self.link.health(now_s).value,
+            "seq_sent": self.link.seq_sent,
+            "seq_durable": self.link.seq_durable,
+            "changed": self.link.changed,
+            "oldest_unsaved_s": round(self.link.oldest_unsaved_s(now_s), 3),
+            "last_error": self.link.last_error,
+            "quarantined": len(self.quarantined),
+        }
+
+
+def _give_up(future: asyncio.Future[bool]) -> None:
+    if not future.done():
+        future.set_result(False)

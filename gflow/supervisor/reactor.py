@@ -1,0 +1,479 @@
+"""The hub: what happened goes into the core, what the core wants goes to the children.
+
+Nothing is decided here and nothing waits here. ``step`` is the one way into the core; its actions
+are carried out, its changed keys go to the persister's link, and its next moment becomes a timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from gflow.api.feed import Feed
+from gflow.config import Config
+from gflow.errors import Refused
+from gflow.launching import request
+from gflow.launching.protocol import Message
+from gflow.model.action import Action, Admitted, Changed, Kill, Signal, Start
+from gflow.model.event import Event, Sampled, Submit, Wake
+from gflow.model.job import Job, Spec
+from gflow.model.record import Key, Record
+from gflow.model.state import ACTIVE, LIVE, TERMINAL, Instant
+from gflow.persistence.link import Link
+from gflow.scheduling.scheduler import Scheduler
+from gflow.supervisor import clock, recovery
+from gflow.supervisor.blob import Blobs
+from gflow.supervisor.child import Child
+from gflow.supervisor.folder import Folders
+from gflow.supervisor.launcher_port import LauncherPort
+from gflow.supervisor.logger_port import LoggerPort
+from gflow.supervisor.loop import GapMeter
+from gflow.supervisor.monitor_port import MonitorPort
+from gflow.supervisor.persister_port import PersisterPort
+from gflow.supervisor.port import Port
+
+log = logging.getLogger("gflow")
+
+#: Timers are looked at this often at least: the wall clock may be set.
+_LONGEST_SLEEP_S = 30.0
+#: Ids are reserved on disk in blocks of this size; a crash leaves at most such a gap.
+_ID_BLOCK = 2_000
+_FLOOR_PATIENCE_S = 60.0
+#: Objects admitted between two freezes of the collector.
+_FREEZE_EVERY = 10_000
+
+
+class Reactor:
+    """Owns the core, the link, the blobs and the ports of the children."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        meter: GapMeter,
+        scheduler: Scheduler,
+        config: Config,
+        folders: Folders,
+        children: Mapping[str, Child],
+        start_id: str,
+    ) -> None:
+        self.loop = loop
+        #: Turns of the loop since the last look.
+        self.meter = meter
+        #: Monotonic moment of our beginning.
+        self.began_s = time.monotonic()
+        self.scheduler = scheduler
+        self.config = config
+        self.folders = folders
+        self.feed = Feed(start_id)
+        self.blobs = Blobs(config["limits"]["blob_bytes"])
+        relaxed = config["persistence"]["durability"] == "relaxed"
+        gather_s = config["persistence"]["save_interval_s"] if relaxed else 0.0
+        link = Link(self._record, gather_s=gather_s)
+        self.persister = PersisterPort(children["persister"], loop, link, self._resync)
+        self.persister.on_acked = self._on_acked
+        self.launcher = LauncherPort(
+            children["launcher"],
+            loop,
+            build=self._start_frame,
+            active=scheduler.active,
+            on_report=self.on_report,
+        )
+        self.monitor = MonitorPort(
+            children["monitor"], loop, active=scheduler.active, on_samples=self._on_samples
+        )
+        self.logger = LoggerPort(children["logger"], loop)
+        #: uid → user name, as far as it is known.
+        self.users: dict[int, str] = {}
+        self._asked_users: set[int] = set()
+        #: Held while a list is admitted, so that one list at a time is saved together.
+        self.admission = asyncio.Lock()
+        #: Starts, ends and the like since the supervisor began, by name.
+        self.counters: dict[str, int] = {"starts": 0, "ends": 0}
+        #: (position, job id, attempt): run files that go once the position is durable.
+        self._forgets: deque[tuple[int, int, int]] = deque()
+        #: (position, key): transitions that leave memory once the position is durable.
+        self._transitions: deque[tuple[int, Key]] = deque()
+        #: Run files of unknown jobs that are being looked up.
+        #: Commit of the latest id floor.
+        self._floor: asyncio.Task[None] | None = None
+        #: Small background tasks, referenced until they are done.
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._lookups: set[asyncio.Task[None]] = set()
+        self._ended: dict[int, list[asyncio.Future[None]]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at_s = 0.0
+        self._admitted = 0
+        #: Keys of a list that is being admitted: they are saved together at its end.
+        self._held_back: dict[Key, None] | None = None
+
+    # --- load -----------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Take in what the store holds, before the loop runs. Raises StoreError."""
+        data: dict[str, bytes] = {}
+        ended: dict[int, dict[str, int]] = {}
+        positions: dict[int, list[tuple[int, int]]] = {}
+
+        def records() -> Iterator[tuple[Key, dict[str, Any]]]:
+            for key, record in self.persister.rows():
+                if isinstance(record, bytes):
+                    data[str(key[1])] = record
+                elif record is not None:
+                    yield key, record
+            # Known only at the end, and looked at only after it: the core reads all records first.
+            info = self.persister.loaded
+            ended.update((one[0], one[1]) for one in info["array_ended"])
+            positions.update((one[0], one[1]) for one in info["array_ended_positions"])
+            yield ("meta", "id_floor"), {"value": info["id_floor"]}
+
+        self.scheduler.load(
+            records(), clock.now(), array_ended=ended, array_ended_positions=positions
+        )
+        for key in self.scheduler.damaged:
+            log.error("cannot read the record of %s: it is left out", key)
+        self._claim_blobs(data)
+
+    def _claim_blobs(self, data: Mapping[str, bytes]) -> None:
+        after = -1
+        while items := self.scheduler.page(after, 1000):
+            after = items[-1].id
+            for item in items:
+                if item.state in LIVE:
+                    self.blobs.claim(item.id, _blob_names(item.spec), data)
+
+    async def prepare_requeue(self, job_id: int) -> None:
+        """Have everything that an ended job needs to run again in memory. Raises Refused."""
+        job = self.scheduler.job(job_id)
+        if job is None or job.state in LIVE:
+            return
+        data: dict[str, bytes] = {}
+        for name in _blob_names(job.spec):
+            held = self.blobs.get(name)
+            if held is None:
+                answer = await self.persister.query("blob", {"hash": name})
+                held = next((r for _, r in answer.records if isinstance(r, bytes)), None)
+            if held is None:
+                raise Refused(
+                    Refused.CONFLICT,
+                    f"cannot requeue job {job_id}: its script or environment is not kept any more",
+                )
+            data[name] = held
+        if job.state in TERMINAL:
+            self.blobs.claim(job_id, _blob_names(job.spec), data)
+
+    # --- into the core --------------------------------------------------------------------------
+
+    def step(self, event: Event) -> int:
+        """Tell the core what happened and carry out what follows. Raises Refused.
+
+        Returns the position that must be durable for the change to be so.
+        """
+        return self.finish(*self.decide(event))
+
+    def decide(self, event: Event) -> tuple[list[Action], list[Key]]:
+        """The core's actions and changed keys, nothing of it carried out yet."""
+        actions = self.scheduler.handle(event, clock.now())
+        return actions, self.scheduler.take_changes()
+
+    def finish(self, actions: list[Action], keys: Iterable[Key], *, atomic: bool = False) -> int:
+        """Save the keys, carry out the actions, set the timer."""
+        if self._held_back is not None and not atomic:
+            held = self._held_back
+            keys = [key for key in keys if key not in held]
+        keys = list(keys)
+        position = self.persister.add(keys, atomic=atomic)
+        self._transitions += [(position, key) for key in keys if key[0] == "transition"]
+        for action in actions:
+            self._perform(action)
+        self._set_timer(clock.now())
+        return position
+
+    def admit(
+        self,
+        event: Submit,
+        data: Mapping[str, bytes],
+        gathered: dict[Key, None],
+    ) -> tuple[tuple[int, ...], list[Action]]:
+        """Admit specs: their ids, and actions for :meth:`finish`. Keys are added to ``gathered``.
+
+        Blobs stand before the records that name them.
+        """
+        actions, keys = self.decide(event)
+        admitted = actions.pop(0)
+        assert isinstance(admitted, Admitted)
+        for job_id, spec in zip(admitted.job_ids, event.specs):
+            for name in self.blobs.claim(job_id, _blob_names(spec), data):
+                gathered["blob", name] = None
+        gathered.update(dict.fromkeys(keys))
+        self._admitted += len(event.specs)
+        if self._admitted >= _FREEZE_EVERY:
+            self._admitted = 0
+            gc.freeze()
+        return admitted.job_ids, actions
+
+    def hold_back(self, keys: dict[Key, None] | None) -> None:
+        """Keep these keys (of a list that is being admitted) from being saved one by one."""
+        self._held_back = keys
+
+    # --- out of the core ------------------------------------------------------------------------
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case Changed():
+                self._on_changed(action)
+            case Start():
+                self.counters["starts"] += 1
+                self.launcher.start(action)
+            case Kill():
+                self.launcher.kill(action)
+            case Signal():
+                self.launcher.signal(action)
+
+    def _on_changed(self, changed: Changed) -> None:
+        item = self.scheduler.item(changed.job_id)
+        event = {
+            "type": "job",
+            "job_id": changed.job_id,
+            "state": changed.state.value,
+            "before": None if changed.before is None else changed.before.value,
+            "cause": changed.cause,
+            "at": clock.now().wall_s,
+        }
+        if isinstance(item, Job) and item.array_id is not None:
+            event["array_id"] = item.array_id
+        self.feed.publish(event)
+        if changed.state in TERMINAL:
+            self.counters["ends"] += 1
+            self.blobs.release(changed.job_id)
+            for future in self._ended.pop(changed.job_id, ()):
+                if not future.done():
+                    future.set_result(None)
+
+    async def ended(self, job_id: int, timeout_s: float) -> None:
+        """Wait until a job ends, or until the time is over."""
+        future: asyncio.Future[None] = self.loop.create_future()
+        self._ended.setdefault(job_id, []).append(future)
+        try:
+            await asyncio.wait_for(future, timeout_s)
+        except TimeoutError:
+            pass
+        finally:
+            waiting = self._ended.get(job_id, [])
+            if future in waiting:
+                waiting.remove(future)
+                if not waiting:
+                    del self._ended[job_id]
+
+    # --- reports --------------------------------------------------------------------------------
+
+    def on_report(self, report: Message) -> None:
+        """A report of the launcher, about an attempt."""
+        job_id = report["job_id"]
+        if report["t"] == "found" and not self._is_here(job_id):
+            lookup = self.loop.create_task(self._on_unknown(report))
+            self._lookups.add(lookup)
+            lookup.add_done_callback(self._lookups.discard)
+            return
+        job = self.scheduler.job(job_id)
+        if report["t"] == "found" and job is not None:
+            finding = recovery.judge(report, job)
+            events = finding.events
+            if finding.kill is not None:
+                self.launcher.kill(finding.kill)
+        else:
+            events = request.events(report)
+        position = 0
+        for event in events:
+            position = self.step(event)
+        self._after_report(report, position or self.persister.link.add(()))
+
+    def _after_report(self, report: Message, position: int) -> None:
+        job_id, attempt = report["job_id"], report["attempt"]
+        job = self.scheduler.job(job_id)
+        if job is not None and job.attempt == attempt and job.state in ACTIVE:
+            if report["t"] in ("started", "found"):
+                self.monitor.watch(job)
+        elif request.is_over(report):
+            self.monitor.unwatch(job_id, attempt)
+            self._forgets.append((position, job_id, attempt))
+            if self.persister.link.durable >= position:
+                self._on_acked()
+
+    def _is_here(self, job_id: int) -> bool:
+        scheduler = self.scheduler
+        return scheduler.job(job_id) is not None or scheduler.waiting_task(job_id) is not None
+
+    async def _on_unknown(self, report: Message) -> None:
+        """A run file of a job that is not in memory: history may know it, else it brings itself."""
+        job_id, array_id = report["job_id"], report.get("array_id")
+        array = None if array_id is None else await self.from_history(array_id)
+        record = await self.from_history(job_id) or report.get("record")
+        for found in (array, record):
+            if found is not None:
+                self.scheduler.restore(found, clock.now())
+        self.finish([], self.scheduler.take_changes())
+        if self._is_here(job_id):
+            self.on_report(report)
+        else:
+            log.error("the run file of job %d says nothing about the job", job_id)
+            self.launcher.forget(job_id, report["attempt"])
+
+    async def from_history(self, job_id: int) -> dict[str, Any] | None:
+        """The record of a job or array that has left memory; None when there is none."""
+        answer = await self.persister.query("job", {"id": job_id})
+        for _, record in answer.records:
+            assert isinstance(record, dict)
+            return record
+        return None
+
+    async def recovered(self) -> None:
+        """Every run file was reported and settled."""
+        await self.launcher.scan()
+        while self._lookups:
+            await asyncio.wait(self._lookups)
+
+    def _on_acked(self) -> None:
+        """What is durable now needs no run file and no transition in memory any more."""
+        durable = self.persister.link.durable
+        while self._forgets and self._forgets[0][0] <= durable:
+            _, job_id, attempt = self._forgets.popleft()
+            self.launcher.forget(job_id, attempt)
+        released = []
+        while self._transitions and self._transitions[0][0] <= durable:
+            released.append(self._transitions.popleft()[1])
+        self.scheduler.release(released)
+
+    def _on_samples(self, samples: tuple[tuple[int, int, dict[str, Any]], ...]) -> None:
+        self.step(Sampled(samples))
+
+    # --- records --------------------------------------------------------------------------------
+
+    def _record(self, key: Key) -> Record:
+        """The newest record of a key, for the link."""
+        if key[0] == "blob":
+            return self.blobs.get(str(key[1]))
+        record = self.scheduler.record(key)
+        assert record is not None or key[0] not in ("job", "array"), f"{key} left memory unsaved"
+        return record
+
+    def _resync(self) -> None:
+        """Add every key again: the store was opened anew and memory is the good copy."""
+        self.persister.add([("blob", name) for name in self.blobs.names()])
+        self.persister.add(self.scheduler.keys())
+
+    def _start_frame(self, order: Start) -> bytes:
+        spec = order.spec
+        return request.start(
+            order,
+            env=None if spec.env is None else self.blobs.get(spec.env),
+            script=None if spec.script is None else self.blobs.get(spec.script),
+            record=self.scheduler.job_record(order.job_id),
+            grace_period_s=self.config["scheduler"]["grace_period_s"],
+        )
+
+    # --- ids ------------------------------------------------------------------------------------
+
+    async def reserve_ids(self, count: int) -> None:
+        """Make sure that ``count`` ids may be given out. Raises Refused when the disk is stuck."""
+        scheduler = self.scheduler
+        if scheduler.id_floor - scheduler.next_id < count + _ID_BLOCK // 2:
+            self._floor = self.loop.create_task(self._raise_floor(count))
+        timeout_s = self.config["persistence"]["ack_timeout_s"]
+        if scheduler.ids_left < count and self._floor is not None:
+            await asyncio.wait({self._floor}, timeout=timeout_s)
+        if scheduler.ids_left < count:
+            raise Refused(
+                Refused.UNAVAILABLE, "cannot submit: new job ids cannot be saved just now"
+            )
+
+    async def _raise_floor(self, count: int) -> None:
+        """Have a higher floor committed; the core learns of it when it is."""
+        floor = self.scheduler.next_id + count + _ID_BLOCK
+        self.scheduler.raise_floor(floor)
+        position = self.finish([], self.scheduler.take_changes())
+        while not await self.persister.durable(position, _FLOOR_PATIENCE_S):
+            log.error("a new block of job ids cannot be saved")
+        self.scheduler.commit_id_floor(floor)
+
+    # --- users ----------------------------------------------------------------------------------
+
+    def user_name(self, uid: int) -> str | None:
+        """A user's name, from memory alone; None while a reader asks for it."""
+        name = self.users.get(uid)
+        if name is None and uid not in self._asked_users:
+            self._asked_users.add(uid)
+            self._keep(self.loop.create_task(self._ask_user(uid)))
+        return name
+
+    async def _ask_user(self, uid: int) -> None:
+        try:
+            facts, _ = await self.launcher.read(lambda number: request.read_user(number, uid))
+            self.users[uid] = facts["name"]
+        except Refused as error:
+            if error.kind == Refused.NOT_FOUND:
+                self.users[uid] = str(uid)
+        finally:
+            self._asked_users.discard(uid)
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- life -----------------------------------------------------------------------------------
+
+    def attach(self) -> None:
+        """Listen to the children."""
+        for port in self._ports().values():
+            port.attach()
+        self.persister.watch()
+
+    def _ports(self) -> dict[str, Port]:
+        return {
+            "persister": self.persister,
+            "launcher": self.launcher,
+            "monitor": self.monitor,
+            "logger": self.logger,
+        }
+
+    def processes(self) -> dict[str, dict[str, Any]]:
+        """What ``status`` shows of the children."""
+        return {name: port.describe() for name, port in self._ports().items()}
+
+    async def close(self) -> int:
+        """Save everything, end the children; how many changes could not be saved."""
+        self.scheduler.settle_floor()
+        self.finish([], self.scheduler.take_changes())
+        if self._timer is not None:
+            self._timer.cancel()
+        unsaved = await self.persister.close()
+        await self.launcher.close()
+        await self.monitor.close()
+        return unsaved
+
+    # --- time -----------------------------------------------------------------------------------
+
+    def _set_timer(self, now: Instant) -> None:
+        due = self.scheduler.next_wakeup()
+        if due is None:
+            return
+        delay_s = max(0.0, min(due.boot_s - now.boot_s, due.wall_s - now.wall_s, _LONGEST_SLEEP_S))
+        at_s = self.loop.time() + delay_s
+        if self._timer is not None:
+            if self._timer_at_s <= at_s:
+                return
+            self._timer.cancel()
+        self._timer_at_s = at_s
+        self._timer = self.loop.call_at(at_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.step(Wake())
+
+
+def _blob_names(spec: Spec) -> list[str]:
+    return [name for name in (spec.script, spec.env) if name is not None]

@@ -1,0 +1,272 @@
+"""The life of the loop: load, recover, serve, reload, end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import pwd
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gflow
+from gflow import config as configuration
+from gflow.api.server import Limits, Server
+from gflow.config import Config
+from gflow.errors import ConfigError, Refused
+from gflow.launching import request
+from gflow.model.event import CapacityChanged, Ready
+from gflow.model.resources import Capacity, Card
+from gflow.model.state import ACTIVE
+from gflow.monitoring import host
+from gflow.process import identity
+from gflow.scheduling.scheduler import Scheduler
+from gflow.scheduling.settings import Settings
+from gflow.supervisor.child import Child
+from gflow.supervisor.folder import Folders
+from gflow.supervisor.loop import new_loop
+from gflow.supervisor.notify import notify
+from gflow.supervisor.operations import SupervisorOperations
+from gflow.supervisor.reactor import Reactor
+
+log = logging.getLogger("gflow")
+
+#: The collector looks at the young generations only; what lives on is frozen out of its sight.
+_COLLECT = (5_000, 20, 1_000_000)
+#: How often the socket is looked for; somebody may delete it.
+_SOCKET_CHECK_S = 5.0
+#: Tables whose changes need a restart.
+_RESTART = ("persistence", "monitor", "access")
+
+
+def run(
+    config: Config,
+    flags: dict[str, dict[str, Any]],
+    folders: Folders,
+    children: dict[str, Child],
+    ready: Callable[[str], None],
+) -> int:
+    """Run until SIGTERM or SIGINT; the exit code. ``ready`` gets the one line to print.
+
+    Raises StoreError when the store cannot be opened.
+    """
+    loop, meter = new_loop()
+    scheduler = Scheduler(scheduler_settings(config), capacity(config), identity.boot_id())
+    start_id = f"{int(time.time() * 1000):x}"
+    reactor = Reactor(loop, meter, scheduler, config, folders, children, start_id)
+    reactor.users[os.getuid()] = _own_name()
+    reactor.load()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT)
+    return loop.run_until_complete(Service(reactor, flags).live(ready))
+
+
+def capacity(config: Config) -> Capacity:
+    """What may be given out: what the configuration says, else the machine's."""
+    resources, gpus = config["resources"], config["gpus"]
+    cards = tuple(
+        Card(index, memory_bytes=gpus["memory_bytes"] or 0) for index in range(gpus["count"] or 0)
+    )
+    return Capacity(
+        cpus=resources["cpus"] or host.cpus(),
+        memory_bytes=resources["memory_bytes"] or host.memory_bytes(),
+        cards=cards,
+        gres=tuple(sorted(resources["gres"].items())),
+    )
+
+
+def scheduler_settings(config: Config) -> Settings:
+    """What the configuration says about scheduling."""
+    scheduler = config["scheduler"]
+    return Settings(
+        default_time_limit_s=scheduler["default_time_limit_s"],
+        starvation_after_s=scheduler["starvation_after_s"],
+        backfill_depth=scheduler["backfill_depth"],
+        grace_period_s=scheduler["grace_period_s"],
+        keep_finished_s=scheduler["keep_finished_s"],
+        keep_finished=scheduler["keep_finished_count"],
+        array_tasks_max=config["limits"]["max_array_tasks"],
+        gpu_strategy=config["gpus"]["strategy"],
+    )
+
+
+def _own_name() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+class Service:
+    """What the program does between its first and its last line."""
+
+    def __init__(self, reactor: Reactor, flags: dict[str, dict[str, Any]]) -> None:
+        self._reactor = reactor
+        self._flags = flags
+        self._ending = asyncio.Event()
+        self._reloading: asyncio.Task[None] | None = None
+        config = reactor.config
+        self._operations = SupervisorOperations(reactor)
+        self._server = Server(
+            self._operations,
+            log=lambda text: log.error("%s", text),
+            limits=Limits(
+                connections=config["limits"]["connections"],
+                array_tasks=config["limits"]["max_array_tasks"],
+            ),
+            allowed_uids=None
+            if config["access"]["mode"] == "system"
+            else frozenset((0, os.getuid())),
+        )
+        self._socket_inode = 0
+
+    async def live(self, ready: Callable[[str], None]) -> int:
+        """Recover, serve, end; the exit code."""
+        reactor = self._reactor
+        reactor.loop.add_signal_handler(signal.SIGTERM, self._ending.set)
+        reactor.loop.add_signal_handler(signal.SIGINT, self._ending.set)
+        reactor.loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        reactor.attach()
+        await reactor.recovered()
+        self._operations.remember()
+        reactor.step(Ready())
+        await reactor.reserve_ids(0)
+        await self._server.start(self._bind())
+        line = self._ready_line()
+        log.info("%s", line)
+        ready(line)
+        notify("READY=1")
+        watching = asyncio.ensure_future(self._keep_socket())
+        await self._ending.wait()
+        watching.cancel()
+        return await self._end()
+
+    def _ready_line(self) -> str:
+        counts = self._reactor.scheduler.counts()
+        running = sum(counts[state] for state in ACTIVE)
+        waiting = counts.get(next(iter(counts)), 0)
+        folders = self._reactor.folders
+        return (
+            f"gflow-supervisor {gflow.__version__} is ready (pid {os.getpid()}, "
+            f"{running} running, {waiting} pending, socket {folders.socket})"
+        )
+
+    # --- the socket -----------------------------------------------------------------------------
+
+    def _bind(self) -> socket.socket:
+        """The socket under its name at last: bound beside it, then renamed."""
+        path = self._reactor.folders.socket
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        temporary = f"{path}.new"
+        try:
+            os.unlink(temporary)
+        except FileNotFoundError:
+            pass
+        made.bind(temporary)
+        if self._reactor.config["access"]["mode"] == "system":
+            os.chmod(temporary, 0o666)
+        self._socket_inode = os.stat(temporary).st_ino
+        os.rename(temporary, path)
+        return made
+
+    async def _keep_socket(self) -> None:
+        """Make the socket again when somebody deleted or replaced it."""
+        path = self._reactor.folders.socket
+        while True:
+            await asyncio.sleep(_SOCKET_CHECK_S)
+            try:
+                facts, _ = await self._reactor.launcher.read(
+                    lambda number: request.read_status(number, path)
+                )
+                missing = facts["inode"] != self._socket_inode
+            except Refused as error:
+                missing = error.kind == Refused.NOT_FOUND
+            if missing:
+                await self._bind_again()
+
+    async def _bind_again(self) -> None:
+        folders = self._reactor.folders
+        try:
+            os.makedirs(folders.runtime, mode=0o700, exist_ok=True)
+            await self._server.listen(self._bind())
+            log.warning("%s was gone: made again", folders.socket)
+        except OSError as error:
+            log.error("cannot make %s again: %s", folders.socket, error)
+
+    # --- the configuration ----------------------------------------------------------------------
+
+    def _on_hangup(self) -> None:
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.ensure_future(self._reload())
+
+    async def _reload(self) -> None:
+        """Read the configuration again, through a reader; a wrong one changes nothing."""
+        notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            texts = await self._read_config()
+            config = configuration.load(flags=self._flags, texts=texts)
+        except (ConfigError, Refused) as error:
+            log.error("the configuration stays as it was: %s", error)
+        else:
+            self._apply(config)
+        notify("READY=1")
+
+    async def _read_config(self) -> dict[str, str]:
+        texts = {}
+        for path in configuration.config_files():
+            try:
+                _, content = await self._reactor.launcher.read(
+                    lambda number, path=path: request.read_file(number, path)  # type: ignore[misc]
+                )
+            except Refused as error:
+                if error.kind == Refused.NOT_FOUND:
+                    continue
+                raise
+            try:
+                texts[path] = content.decode()
+            except UnicodeDecodeError as error:
+                raise ConfigError(f"cannot read configuration {path}: {error}") from None
+        return texts
+
+    def _apply(self, config: Config) -> None:
+        reactor = self._reactor
+        old, new = reactor.config.as_dict(), config.as_dict()
+        for table in _RESTART:
+            for key in new[table]:
+                if new[table][key] != old[table][key]:
+                    log.warning("%s.%s changes with the next start only", table, key)
+                    config[table][key] = old[table][key]
+        reactor.config = config
+        reactor.blobs.limit_bytes = config["limits"]["blob_bytes"]
+        reactor.scheduler.configure(scheduler_settings(config))
+        reactor.step(CapacityChanged(capacity(config)))
+        log.info("the configuration was read again")
+
+    # --- the end --------------------------------------------------------------------------------
+
+    async def _end(self) -> int:
+        """An orderly end: no more requests, everything saved, children gone; jobs live on."""
+        notify("STOPPING=1")
+        log.info("ending: jobs live on")
+        await self._server.close()
+        unsaved = await self._reactor.close()
+        self._unlink_socket()
+        if unsaved:
+            log.error("%d changes were not saved", unsaved)
+            print(f"gflow-supervisor: {unsaved} changes were not saved", flush=True)
+            return 1
+        log.info("ended: everything is saved")
+        return 0
+
+    def _unlink_socket(self) -> None:
+        path = self._reactor.folders.socket
+        try:
+            if os.stat(path).st_ino == self._socket_inode:
+                os.unlink(path)
+        except OSError:
+            pass
