@@ -15,13 +15,13 @@ One process, one duty; ``ps`` shows them::
     └─ gflow: logger       writes the supervisor's own log from a pipe            gflow.supervisor
 
 What decides is apart from what does. ``gflow.scheduling`` is pure: events in, actions out, no
-clock, no I/O. The supervisor hands it what happened and carries out what it wants: a ``Start`` becomes a
-message to the launcher, every changed key goes to the persister's link. What waits for the disk is
-the answer to a request, never a start.
+clock, no I/O. The supervisor hands it what happened and carries out what it wants: a ``Start``
+becomes a message to the launcher, every changed key goes to the persister's link. What waits for
+the disk is the answer to a request, never a start.
 
 A submission's way: ``cli`` → HTTP on a Unix socket → ``api.server`` → ``api.specification`` (valid,
-or one sentence) → ``supervisor.operations`` → ``scheduling`` (ids, queue, perhaps a start at once) →
-``persistence.link`` → persister → COMMIT → ack → the answer, with ``durable: true``.
+or one sentence) → ``supervisor.operations`` → ``scheduling`` (ids, queue, perhaps a start at once)
+→ ``persistence.link`` → persister → COMMIT → ack → the answer, with ``durable: true``.
 
 Layers, each importing only what stands above it::
 
@@ -32,8 +32,8 @@ Layers, each importing only what stands above it::
     supervisor   cli
 
 ``tools/tidy.py`` checks that. What is persisted are facts; queues, allocations and indexes are
-rebuilt at load. A test of any part runs without the others: the link needs no pipe, the core no clock, the
-launcher no supervisor.
+rebuilt at load. A test of any part runs without the others: the link needs no pipe, the core no
+clock, the launcher no supervisor.
 """
 
 from __future__ import annotations

@@ -372,10 +372,10 @@ class SupervisorOperations:
             answer = await self._reactor.persister.query(
                 "transitions", {"id": job_id, "after": after}
             )
-            for key, record in answer.records:
-                assert isinstance(record, dict)
+            for key, transition in answer.records:
+                assert isinstance(transition, dict)
                 after = int(key[2])
-                found[after] = dict(record)
+                found[after] = transition
             more = bool(answer.value.get("more"))
         found.update(self._scheduler.unsaved_transitions(job_id))
         return {"transitions": [found[number] for number in sorted(found)]}
