@@ -48,9 +48,11 @@ def judge(
     """
     alive = alive and native and same_boot
     if contents.get("exit"):
+        if contents.nothing_left:
+            return Verdict.ENDED
         if locked:
             return Verdict.COMPLETING
-        return Verdict.SWEEP if alive and not contents.get("gone") else Verdict.ENDED
+        return Verdict.SWEEP if alive else Verdict.ENDED
     if contents.get("failed"):
         return Verdict.FAILED
     if contents.get("lost"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflow.launching import tree
+from gflow.process.table import Identity
 
 #: (job id, attempt).
 Key = tuple[int, int]
@@ -21,7 +21,7 @@ class Attempt:
         #: The shim is our child: it must be reaped.
         self.own = own
         #: None until it is reported.
-        self.command: tree.Identity | None = None
+        self.command: Identity | None = None
         self.exit_reported = False
         #: "gone", "lost" or "start_failed" was passed on: its end is no news.
         self.end_reported = False

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from gflow.launching import tree
+from gflow.process.table import Entry
 
 #: How long to wait between two rounds of SIGKILL: first and longest.
 _KILL_AGAIN_S = (0.02, 2.0)
@@ -14,7 +15,7 @@ _KILL_AGAIN_S = (0.02, 2.0)
 class Ending:
     """The way down of one attempt. ``find`` names its processes at the moment of asking."""
 
-    def __init__(self, find: Callable[[], list[tree.Entry]]) -> None:
+    def __init__(self, find: Callable[[], list[Entry]]) -> None:
         self._find = find
         self._pause_s = 0.0
         #: Monotonic time of the next round of SIGKILL; None: it has not begun.

@@ -17,7 +17,8 @@ from gflow.launching.ending import Ending
 from gflow.launching.place import Place
 from gflow.launching.report import Reporter
 from gflow.launching.survey import Finding
-from gflow.process import child, identity
+from gflow.process import child, identity, table
+from gflow.process.table import Entry
 
 #: Processes that are no children of ours report nothing: how often the rest of a tree is looked
 #: for.
@@ -105,10 +106,10 @@ class Follower:
         ready = poll.poll(timeout_s * 1000)
         return os.read(self._signals, 64) if any(fd == self._signals for fd, _ in ready) else b""
 
-    def _members(self) -> list[tree.Entry]:
-        table = tree.processes()
-        marked = tree.marks(table).get(self._mark, [])
-        return tree.members(table, self._subject.command, marked, exclude=os.getpid())
+    def _members(self) -> list[Entry]:
+        processes = table.read()
+        marked = tree.marks(processes).get(self._mark, [])
+        return tree.members(processes, self._subject.command, marked, exclude=os.getpid())
 
     def _note(self, phase: str, facts: runfile.Facts) -> None:
         if self._run_fd is None:

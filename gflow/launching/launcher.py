@@ -182,7 +182,7 @@ class Launcher:
         if attempt is None:
             return
         if message["tree"]:
-            for entry in tree.descendants(tree.processes(), attempt.pid):
+            for entry in tree.descendants(attempt.pid):
                 tree.send(entry, message["signal"])
         elif attempt.command is not None:
             fd = identity.open_pidfd(*attempt.command)

@@ -16,20 +16,27 @@ def log_path(logs: str, job_id: int, array_id: int | None, task: int | None) -> 
     return f"{logs}/{job_id}.log" if array_id is None else f"{logs}/{array_id}_{task}.log"
 
 
-def expand(pattern: str, order: Order) -> str:
-    """Replace %j (job), %A (array, else job), %a (task), %x (name), %u (user), %% (percent sign).
-
-    Values become one part of a path whatever they hold; other letters stay as they are.
-    """
-    values = {
-        "j": str(order.job_id),
-        "A": str(order.array_id if order.array_id is not None else order.job_id),
-        "a": str(order.task if order.task is not None else 0),
-        "x": _part(order.name),
-        "u": _part(order.user),
+def values(
+    job_id: int, array_id: int | None, task: int | None, *, name: str, user: str
+) -> dict[str, str]:
+    """What the letters of a pattern stand for."""
+    return {
+        "j": str(job_id),
+        "A": str(array_id if array_id is not None else job_id),
+        "a": str(task if task is not None else 0),
+        "x": _part(name),
+        "u": _part(user),
         "%": "%",
     }
-    return _FIELD.sub(lambda match: values.get(match[1], match[0]), pattern)
+
+
+def expand(pattern: str, known: dict[str, str]) -> str:
+    """Replace %j (job), %A (array, else job), %a (task), %x (name), %u (user), %% (percent sign).
+
+    ``known`` comes from :func:`values`, which makes one part of a path of whatever a value holds;
+    other letters stay as they are.
+    """
+    return _FIELD.sub(lambda match: known.get(match[1], match[0]), pattern)
 
 
 def _part(text: str) -> str:
@@ -43,16 +50,20 @@ def open_both(order: Order, logs: str) -> tuple[int, int]:
     Sets the job's umask: the submitter's files obey it, the log in the state folder does not.
     Raises OSError with the path that it is about.
     """
+    known = values(order.job_id, order.array_id, order.task, name=order.name, user=order.user)
     out = _open_log(order, logs) if order.output_path is None else -1
     if order.umask is not None:
         os.umask(order.umask)
-    if order.output_path is not None:
-        out = _open(expand(order.output_path, order), order)
-    if order.error_path is None:
+    if order.output_path is None and order.error_path is None:
         return out, out
-    error_path = expand(order.error_path, order)
-    if order.output_path is not None and error_path == expand(order.output_path, order):
+    known = values(order.job_id, order.array_id, order.task, name=order.name, user=order.user)
+    out_path = expand(order.output_path, known) if order.output_path is not None else None
+    if out_path is not None:
+        out = _open(out_path, order)
+    error_path = expand(order.error_path, known) if order.error_path is not None else out_path
+    if error_path == out_path:
         return out, out
+    assert error_path is not None
     return out, _open(error_path, order)
 
 

@@ -183,6 +183,7 @@ def _stat(message: Message) -> tuple[Message, bytes]:
         "mtime": status.st_mtime,
         "mode": status.st_mode,
         "uid": status.st_uid,
+        "inode": status.st_ino,
         "folder": stat.S_ISDIR(status.st_mode),
     }, b""
 

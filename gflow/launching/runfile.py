@@ -76,6 +76,14 @@ class Contents:
         #: A line that is not whole, other than a torn last one; or no line at all.
         self.damaged = damaged
 
+    @property
+    def nothing_left(self) -> bool:
+        """Whether it says that no process of the attempt is left, or that there never was one."""
+        ended = self.phases.get("exit") or {}
+        return bool(ended.get("gone")) or any(
+            phase in self.phases for phase in ("gone", "failed", "lost")
+        )
+
     def get(self, phase: str) -> Facts | None:
         return self.phases.get(phase)
 

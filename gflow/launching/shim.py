@@ -52,7 +52,7 @@ class Shim:
         self._reporter = Reporter(place.reports, order.job_id, order.attempt)
         self._command = -1
         self._exited = False
-        self._ending = Ending(lambda: tree.descendants(tree.processes(), os.getpid()))
+        self._ending = Ending(lambda: tree.descendants(os.getpid()))
         #: Lines that the full disk did not take.
         self._unwritten: list[tuple[str, Facts]] = []
 

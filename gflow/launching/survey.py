@@ -10,10 +10,11 @@ from gflow.launching.adoption import Verdict
 from gflow.launching.place import Place
 from gflow.launching.protocol import Message
 from gflow.launching.runfile import Contents
-from gflow.process import identity
+from gflow.process import identity, table
+from gflow.process.table import Entry, Identity, Table
 
 #: What the supervisor knows of an attempt that should be running: job id, attempt, shim, command.
-Known = tuple[int, int, tree.Identity | None, tree.Identity | None]
+Known = tuple[int, int, Identity | None, Identity | None]
 
 
 class Finding:
@@ -27,8 +28,8 @@ class Finding:
         attempt: int,
         verdict: Verdict,
         contents: Contents,
-        shim: tree.Identity | None,
-        command: tree.Identity | None,
+        shim: Identity | None,
+        command: Identity | None,
     ) -> None:
         self.job_id = job_id
         self.attempt = attempt
@@ -70,8 +71,8 @@ class Survey:
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._table: tree.Table | None = None
-        self._marks: dict[str, list[tree.Entry]] = {}
+        self._processes: Table | None = None
+        self._marks: dict[str, list[Entry]] = {}
 
     def all(self, known: Iterable[Known] = ()) -> Iterator[Finding]:
         """Every run file, then those of ``known`` that have none."""
@@ -113,8 +114,8 @@ class Survey:
         self,
         job_id: int,
         attempt: int,
-        shim: tree.Identity | None,
-        command: tree.Identity | None,
+        shim: Identity | None,
+        command: Identity | None,
     ) -> Finding:
         """An attempt whose run file is gone (or never was there)."""
         contents = Contents({}, damaged=True)
@@ -128,14 +129,12 @@ class Survey:
             verdict = Verdict.NEVER_STARTED
         return Finding(job_id, attempt, verdict, contents, None, command)
 
-    def _members(
-        self, job_id: int, attempt: int, command: tree.Identity | None
-    ) -> list[tree.Entry]:
-        if self._table is None:
-            self._table = tree.processes()
-            self._marks = tree.marks(self._table)
+    def _members(self, job_id: int, attempt: int, command: Identity | None) -> list[Entry]:
+        if self._processes is None:
+            self._processes = table.read()
+            self._marks = tree.marks(self._processes)
         marked = self._marks.get(self._place.mark(job_id, attempt), [])
-        return tree.members(self._table, command, marked, exclude=os.getpid())
+        return tree.members(self._processes, command, marked, exclude=os.getpid())
 
 
 def run_files(folder: str) -> list[tuple[int, int]]:
@@ -153,12 +152,12 @@ def run_files(folder: str) -> list[tuple[int, int]]:
 
 
 def _may_live(contents: Contents) -> bool:
-    if any(contents.get(phase) for phase in ("gone", "failed", "lost")):
+    if contents.nothing_left:
         return False
     return contents.damaged or any(contents.get(phase) for phase in ("spawning", "started", "exit"))
 
 
-def _holder(contents: Contents, path: str) -> tree.Identity | None:
+def _holder(contents: Contents, path: str) -> Identity | None:
     following = contents.get("following") or {}
     starting = contents.get("starting") or {}
     written = _identity(following.get("follower") or starting.get("shim"))
@@ -169,7 +168,7 @@ def _holder(contents: Contents, path: str) -> tree.Identity | None:
     return (pid, ticks) if pid is not None and ticks is not None else None
 
 
-def _identity(value: object) -> tree.Identity | None:
+def _identity(value: object) -> Identity | None:
     if isinstance(value, list) and len(value) == 2:
         pid, ticks = value
         if isinstance(pid, int) and isinstance(ticks, int):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import signal
 import socket
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ class Driver:
     def __init__(self, state_dir: Path, **settings: Any) -> None:
         self.state_dir = state_dir
         self._settings = {"state_dir": str(state_dir), **settings}
+        self.files_limit = list(resource.getrlimit(resource.RLIMIT_NOFILE))
         self.messages: list[dict[str, Any]] = []
         self.spawn()
 
@@ -71,6 +74,19 @@ class Driver:
             except ProcessLookupError:
                 pass
 
+    def fd_count(self) -> int:
+        """Descriptors that the launcher has open."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def children(self) -> list[int]:
+        """Shims and readers of the launcher, zombies included."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            fields = identity.stat_fields(int(path.parent.name))
+            if fields and int(fields[1]) == self.process.pid:
+                found.append(int(path.parent.name))
+        return found
+
     # --- talking ---
 
     def send(self, frame: bytes) -> None:
@@ -85,8 +101,6 @@ class Driver:
         script: str | None = None,
         **fields: Any,
     ) -> None:
-        import zlib
-
         order = {
             **ORDER,
             "t": "start",
@@ -144,7 +158,9 @@ class Driver:
     # --- looking ---
 
     def log(self, name: str = "1") -> str:
-        return (self.state_dir / "logs" / f"{name}.log").read_text()
+        """What the job has printed so far."""
+        path = self.state_dir / "logs" / f"{name}.log"
+        return path.read_text() if path.exists() else ""
 
     def run_file(self, job_id: int = 1, attempt: int = 1) -> Path:
         return self.state_dir / "runs" / f"{job_id}.{attempt}"
