@@ -45,9 +45,30 @@ def reserve(core: Core, item: Item, now: Instant) -> Barrier | None:
     gpu_ids = place(request, (pool,), core.settings, item.id)
     if gpu_ids is None:
         return None
+    if core.waiting_since_s(item, now) >= core.settings.starvation_after_s:
+        return Barrier(-inf, _kept(core, item), starts_boot_s)
     pool.book(request, gpu_ids)
-    starving = core.waiting_since_s(item, now) >= core.settings.starvation_after_s
-    return Barrier(-inf if starving else starts_boot_s, pool, starts_boot_s)
+    return Barrier(starts_boot_s, pool, starts_boot_s)
+
+
+def _kept(core: Core, item: Item) -> Pool:
+    """What is left when a starving job keeps everything it waits for, whoever ends first.
+
+    Where it is short, nothing is left at all: so it starts at the latest when everything has ended
+    that ran when it began to starve.
+    """
+    request = item.spec.resources
+    pool = core.pool.copy()
+    gpu_ids = place(request, (pool,), core.settings, item.id)
+    cards = pool.cards or {}
+    if gpu_ids is None and len(pool.accepting(request)) < request.gpus:
+        for index, card in cards.items():
+            if card.suits(request) and (not request.gpus_allowed or index in request.gpus_allowed):
+                cards[index] = card._replace(usable=False)
+    elif gpu_ids is None:
+        gpu_ids = tuple(pool.accepting(request)[: request.gpus])
+    pool.book(request, gpu_ids or ())
+    return pool
 
 
 def crossed(barriers: list[Barrier], end_boot_s: float) -> list[Barrier]:

@@ -160,13 +160,17 @@ class ClassQueue:
             if bucket.parked_by is None:
                 self._rank(bucket)
 
+    def rank_of(self, item: Item) -> int:
+        """The place of a queued item among all others; smaller comes first."""
+        return self.key_of(item) - (self.bucket_of(item).bonus << _ID_BITS)
+
     def bucket_of(self, item: Item) -> Bucket:
         """The bucket in which a queued item stands."""
         return self.by_key[self.bucket_key(item)]
 
     def position(self, item: Item) -> int:
         """How many queued items come before this one; costs one look at every bucket."""
-        rank = self.key_of(item) - (self.bucket_of(item).bonus << _ID_BITS)
+        rank = self.rank_of(item)
         return sum(
             bucket.keys.count_below(rank + (bucket.bonus << _ID_BITS))
             for bucket in self.buckets.values()

@@ -113,6 +113,16 @@ class Dependencies:
             for child, index in self.by_parent.get(parent, ()):
                 self.unsettled.append(Pair(parent, child, index))
 
+    def touch_tasks(self, array_id: int, first_id: int, stop_id: int) -> None:
+        """Something happened to a run of tasks of one array."""
+        if array_id not in self.arrays:
+            return
+        if stop_id - first_id < len(self.by_parent):
+            self.touch(range(first_id, stop_id))
+        else:
+            parents = [parent for parent in self.by_parent if isinstance(parent, int)]
+            self.touch(parent for parent in parents if first_id <= parent < stop_id)
+
     def count(self, pair: Pair, verdict: int) -> bool:
         """Take a verdict into account; False when the pair is not watched any more."""
         children = self.by_parent.get(pair.parent)
@@ -156,7 +166,7 @@ def parents_of(child: Item, dependency: Dependency) -> tuple[Parent, ...]:
     """What one condition of ``child`` looks at; aftercorr of a task looks at its counterpart."""
     if dependency.type == "singleton":
         return ((child.spec.user, child.spec.name),)
-    return dependency.jobs
+    return tuple(dict.fromkeys(dependency.jobs))
 
 
 def counterpart(live: Live, child: Job, parent: Array) -> int | None:

@@ -29,6 +29,9 @@ _WORSE = (
     State.FAILED,
 )
 
+#: A job that is expected to end so much later leaves room for others before it.
+_WORTH_A_PASS_S = 0.25
+
 #: What a kill for this cause makes of a job whose command did not end before.
 KILL_ENDING: dict[str, State] = {
     "cancel": State.CANCELLED,
@@ -78,15 +81,29 @@ def enter(core: Core, item: Item, now: Instant) -> None:
         item.eligible_at = now.wall_s
         core.live.change(item)
     core.queue.add(item, core.accounts_of(item))
-    if core.reserved_id is None or core.pool.fits(item.spec.resources):
+    if not core.pass_wanted and (core.pool.fits(item.spec.resources) or _outranks(core, item)):
         core.pass_wanted = True
+
+
+def _outranks(core: Core, item: Item) -> bool:
+    """Whether a queued item comes before the one that lower jobs must not delay."""
+    reserved = None if core.reserved_id is None else core.live.item(core.reserved_id)
+    return reserved is None or core.queue.rank_of(item) < core.queue.rank_of(reserved)
 
 
 def leave(core: Core, item: Item) -> None:
     """Take a pending item out of wherever it waits, before its facts change."""
     if core.live.waits.pop(item.id, 0) or (isinstance(item, Array) and not item.pending):
         return
+    _unqueue(core, item)
+
+
+def _unqueue(core: Core, item: Item) -> None:
     core.queue.remove(item)
+    if item.id == core.reserved_id:
+        # What was kept for it is anybody's.
+        core.reserved_id = None
+        core.pass_wanted = True
 
 
 def watch(core: Core, item: Item) -> None:
@@ -100,7 +117,7 @@ def split(core: Core, array: Array, position: int) -> Job:
     job = _task_job(core, array, position)
     queued = array.id not in core.live.waits
     if queued and array.pending == [(position, position + 1)]:
-        core.queue.remove(array)
+        _unqueue(core, array)
     taken = interval.discard(array.pending, position)
     assert taken, (array.id, position)
     if not array.pending:
@@ -205,10 +222,13 @@ def _forget_end(core: Core, job: Job) -> None:
 
 def change_end(core: Core, job: Job, **facts: Any) -> None:
     """Change facts that the expected end of an active job follows from."""
+    before = core.expected_end(job)
     _forget_end(core, job)
     for name, value in facts.items():
         setattr(job, name, value)
     end = core.expected_end(job)
+    if end > before + _WORTH_A_PASS_S:
+        core.pass_wanted = True
     insort(core.ends, (end, job.id))
     core.timers.at_boot(end, job.id)
     core.live.change(job)
@@ -302,6 +322,9 @@ def drop_waiting_tasks(core: Core, array: Array, now: Instant, reason: str | Non
     tally.ended[State.CANCELLED] = tally.ended.get(State.CANCELLED, 0) + count
     tally.done = interval.union([*tally.done, *array.pending])
     array.cancelled = interval.union([*array.cancelled, *array.pending])
+    first = array.id + 1
+    for start, stop in array.pending:
+        core.dependencies.touch_tasks(array.id, first + start, first + stop)
     array.pending = []
     array.reason = reason
     core.live.counts[State.PENDING] -= count

@@ -81,6 +81,9 @@ TABLE: dict[State, dict[Happened, State]] = {
         Happened.RETURNED: State.PENDING,
     },
     State.SUSPENDED: {
+        # A stop may be asked for before the launch has failed.
+        Happened.REFUSED: State.FAILED,
+        Happened.UNSTARTED: State.PENDING,
         Happened.RESUMED: State.RUNNING,
         Happened.EXITED: State.COMPLETING,
         Happened.KILLED: State.COMPLETING,

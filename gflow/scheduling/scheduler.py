@@ -110,6 +110,10 @@ class Scheduler:
         self._core.id_floor = self._core.id_floor_committed = id_floor
         self.damaged += load(self._core, records, history, now)
 
+    def configure(self, settings: Settings) -> None:
+        """Decide by these settings from now on; the weights of the order stay as they were."""
+        self._core.settings = settings
+
     def handle(self, event: Event, now: Instant) -> list[Action]:
         """Take in what happened; returns what to do, in order.
 

@@ -1,4 +1,4 @@
-"""A scheduler on a stage: a clock to turn, short ways to say things, invariants after every event."""
+"""A scheduler on a stage: a clock to turn, short ways to say things, checks after every event."""
 
 from __future__ import annotations
 

@@ -33,6 +33,8 @@ _EXPECTED: dict[State, dict[Happened, State]] = {
         Happened.RETURNED: State.PENDING,
     },
     State.SUSPENDED: {
+        Happened.REFUSED: State.FAILED,
+        Happened.UNSTARTED: State.PENDING,
         Happened.RESUMED: State.RUNNING,
         Happened.EXITED: State.COMPLETING,
         Happened.KILLED: State.COMPLETING,
