@@ -120,6 +120,10 @@ class Client:
 
         Filters are lists: ids, users, states, names, projects; every given one must hold.
         """
+        return list(self.each_job(ended=ended, **filters))
+
+    def each_job(self, *, ended: bool = False, **filters: Any) -> Iterator[Record]:
+        """The same, page by page as they are needed."""
         return self._pages("/v1/jobs", {"all": ended or None, **_filters(filters)})
 
     def history(
@@ -131,6 +135,17 @@ class Client:
         **filters: Any,
     ) -> list[Record]:
         """Ended jobs, latest end first, that ended in [since, before) (epoch seconds)."""
+        return list(self.each_past_job(since=since, before=before, limit=limit, **filters))
+
+    def each_past_job(
+        self,
+        *,
+        since: float | None = None,
+        before: float | None = None,
+        limit: int | None = None,
+        **filters: Any,
+    ) -> Iterator[Record]:
+        """The same, page by page as they are needed."""
         parameters = {"since": since, "before": before, **_filters(filters)}
         return self._pages("/v1/history", parameters, limit)
 
@@ -158,7 +173,7 @@ class Client:
             try:
                 record = self._call("GET", target, timeout_s=poll_s + self._timeout_s)
             except (Unreachable, Broken, Refusal) as error:
-                away_since = self._bear(error, away_since)
+                away_since = self.bear(error, away_since)
                 continue
             away_since = None
             if record["state"] in TERMINAL:
@@ -242,7 +257,7 @@ class Client:
         """Output as it comes, until the job has ended. Outlives a restart."""
         away_since: float | None = None
         while True:
-            connection = self._new_wire(None)
+            connection = self.new_wire(None)
             parameters = {"stream": stream, "offset": offset, "follow": True}
             try:
                 headers, pieces = connection.stream(_path(job, "log") + wire.query(parameters))
@@ -253,7 +268,7 @@ class Client:
                     yield piece
                 return
             except (Unreachable, Broken, Refusal) as error:
-                away_since = self._bear(error, away_since)
+                away_since = self.bear(error, away_since)
             finally:
                 connection.close()
 
@@ -264,7 +279,7 @@ class Client:
         away_since: float | None = None
         target = "/v1/events" + wire.query({"job": list(jobs) if jobs else None})
         while True:
-            connection = self._new_wire(None)
+            connection = self.new_wire(None)
             try:
                 _, pieces = connection.stream(target, {"Last-Event-ID": after} if after else None)
                 for event in _events(pieces):
@@ -273,9 +288,13 @@ class Client:
                     if event.type != "hello":
                         yield event
             except (Unreachable, Broken, Refusal) as error:
-                away_since = self._bear(error, away_since)
+                away_since = self.bear(error, away_since)
             finally:
                 connection.close()
+
+    def end_watch(self, job: Job) -> EndWatch:
+        """Looks out for a job's end while its caller does something else."""
+        return EndWatch(self, job)
 
     # --- the service ------------------------------------------------------------------------
 
@@ -318,10 +337,11 @@ class Client:
 
     def _connection(self) -> Wire:
         if self._wire is None:
-            self._wire = self._new_wire(self._timeout_s)
+            self._wire = self.new_wire(self._timeout_s)
         return self._wire
 
-    def _new_wire(self, timeout_s: float | None) -> Wire:
+    def new_wire(self, timeout_s: float | None = None) -> Wire:
+        """A connection of its own, for what goes on beside other requests."""
         path, problem = location.find_socket(self._runtime_dir)
         if path is None:
             raise Unreachable(f"no supervisor runs: {problem}")
@@ -329,21 +349,21 @@ class Client:
 
     def _pages(
         self, target: str, parameters: Mapping[str, Any], limit: int | None = None
-    ) -> list[Record]:
-        records: list[Record] = []
+    ) -> Iterator[Record]:
         cursor = None
-        while limit is None or len(records) < limit:
-            size = None if limit is None else min(500, limit - len(records))
+        count = 0
+        while limit is None or count < limit:
+            size = None if limit is None else min(500, limit - count)
             page = self._call(
                 "GET", target + wire.query({**parameters, "cursor": cursor, "limit": size})
             )
-            records += page["jobs"]
+            yield from page["jobs"]
+            count += len(page["jobs"])
             cursor = page["next"]
             if cursor is None:
-                break
-        return records
+                return
 
-    def _bear(self, error: wire.WireError, away_since: float | None) -> float:
+    def bear(self, error: wire.WireError, away_since: float | None) -> float:
         """Wait a little for a supervisor that is away; raise the error when it was too long."""
         if isinstance(error, Refusal) and error.status != 503:
             raise error
@@ -354,6 +374,42 @@ class Client:
             raise error
         time.sleep(0.05 if now == since else 0.25)
         return since
+
+
+class EndWatch:
+    """A long poll in the background: ``poll`` returns the record once the job has ended."""
+
+    def __init__(self, client: Client, job: Job) -> None:
+        self._client = client
+        self._target = _path(job) + wire.query({"until": "ended", "timeout_s": _LONG_POLL_S})
+        self._wire: Wire | None = None
+        self._away_since: float | None = None
+
+    def poll(self, timeout_s: float) -> Record | None:
+        """The record of the ended job; None when it has not ended within the time."""
+        try:
+            if self._wire is None:
+                self._wire = self._client.new_wire()
+                self._wire.ask(self._target)
+            if not self._wire.ready(timeout_s):
+                return None
+            record: Record = self._wire.take()
+            if record["state"] in TERMINAL:
+                self.close()
+                return record
+            self._wire.ask(self._target)
+        except (Unreachable, Broken, Refusal) as error:
+            self.close()
+            self._away_since = self._client.bear(error, self._away_since)
+        else:
+            self._away_since = None
+        return None
+
+    def close(self) -> None:
+        """Close its connection."""
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
 
 
 def _filters(filters: Mapping[str, Any]) -> Record:

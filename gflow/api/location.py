@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import stat
 from collections.abc import Mapping
 
@@ -17,32 +16,33 @@ SYSTEM_DIR = "/run/gflow"
 _MAX_SOCKET_PATH = 107
 
 
-def named_dir(explicit: str | None, environ: Mapping[str, str]) -> str | None:
-    """The folder that the user names, made absolute; None when there is none."""
+def folders(explicit: str | None, environ: Mapping[str, str], uid: int) -> list[str]:
+    """Where to look, in this order; the first is where a supervisor of the user's own is started.
+
+    A folder whose socket's path would be too long is replaced by ``/tmp/gflow-<uid>``.
+    """
+    fallback = f"/tmp/gflow-{uid}"
     named = explicit or environ.get("GFLOW_RUNTIME_DIR")
-    return os.path.abspath(named) if named else None
+    if named:
+        return [_short(os.path.abspath(named), fallback)]
+    session = environ.get("XDG_RUNTIME_DIR")
+    own = [_short(os.path.abspath(os.path.join(session, "gflow")), fallback)] if session else []
+    return list(dict.fromkeys([*own, fallback, SYSTEM_DIR]))
 
 
-def user_dirs(environ: Mapping[str, str], uid: int) -> list[str]:
-    """Where a user's own supervisor may be, the first being where one is started."""
-    dirs = []
-    session = environ.get("XDG_RUNTIME_DIR", "")
-    if session.startswith("/") and os.path.isdir(session):
-        own = os.path.join(session, "gflow")
-        if len(os.fsencode(os.path.join(own, SOCKET_NAME))) <= _MAX_SOCKET_PATH:
-            dirs.append(own)
-    dirs.append(f"/tmp/gflow-{uid}")
-    return dirs
+def _short(folder: str, fallback: str) -> str:
+    """The folder, unless the supervisor could not bind in it (it binds ``….new`` and renames)."""
+    length = len(os.fsencode(os.path.join(folder, SOCKET_NAME))) + len(".new")
+    return folder if length <= _MAX_SOCKET_PATH else fallback
 
 
 def find_socket(
     explicit: str | None = None, environ: Mapping[str, str] = os.environ
 ) -> tuple[str | None, str]:
     """(path of the socket, or None; why there is none)."""
-    named = named_dir(explicit, environ)
     uid = os.getuid()
     problems = []
-    for folder in [named] if named else [*user_dirs(environ, uid), SYSTEM_DIR]:
+    for folder in folders(explicit, environ, uid):
         path = os.path.join(folder, SOCKET_NAME)
         problem = _problem(folder, path, uid)
         if problem is None:
@@ -65,25 +65,3 @@ def _problem(folder: str, path: str, uid: int) -> str | None:
     except OSError as error:
         return f"there is no {path}: {error.strerror}"
     return None if stat.S_ISSOCK(mode) else f"{path} is not a socket"
-
-
-def connect(sock: socket.socket, path: str) -> None:
-    """Connect to a socket file however long its path is."""
-    _through_folder(sock.connect, path)
-
-
-def bind(sock: socket.socket, path: str) -> None:
-    """Bind to a socket file however long its path is."""
-    _through_folder(sock.bind, path)
-
-
-def _through_folder(call: object, path: str) -> None:
-    assert callable(call)
-    if len(os.fsencode(path)) <= _MAX_SOCKET_PATH:
-        call(path)
-        return
-    folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        call(f"/proc/self/fd/{folder}/{os.path.basename(path)}")
-    finally:
-        os.close(folder)

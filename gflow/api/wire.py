@@ -9,12 +9,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import select
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
-
-from gflow.api import location
 
 PROTOCOL = "1"
 #: How long a full server is asked again: its queue of connections, or its table, is full.
@@ -72,10 +71,7 @@ class Wire:
     ) -> Any:
         """The JSON of the answer. Raises Unreachable, Broken or Refusal."""
         answer = self.request(method, target, body, headers, timeout_s)
-        try:
-            return json.loads(answer.body)
-        except ValueError:
-            raise Broken(f"the supervisor at {self.path} sent no JSON") from None
+        return _json(answer.body, self.path)
 
     def request(
         self,
@@ -103,6 +99,25 @@ class Wire:
             raise _refusal(status, b"".join(self._pieces(received)))
         return received, self._pieces(received)
 
+    def ask(self, target: str) -> None:
+        """Send a GET and leave the answer for ``ready`` and ``take``."""
+        self._connect(None)
+        self._send(_message("GET", target, None, None))
+
+    def ready(self, timeout_s: float) -> bool:
+        """Whether something came within the time; for the answer to ``ask``."""
+        assert self._socket is not None
+        readable, _, _ = select.select([self._socket], [], [], timeout_s)
+        return bool(readable)
+
+    def take(self) -> Any:
+        """The JSON of the answer to ``ask``. Raises Broken or Refusal."""
+        status, received = self._head()
+        data = b"".join(self._pieces(received))
+        if status >= 400:
+            raise _refusal(status, data)
+        return _json(data, self.path)
+
     def close(self) -> None:
         """Close the connection; the next request makes a new one."""
         if self._socket is not None:
@@ -128,7 +143,8 @@ class Wire:
             fresh = self._socket is None
             try:
                 self._connect(timeout_s)
-                status, received = self._exchange(message)
+                self._send(message)
+                status, received = self._head()
             except Broken:
                 self.close()
                 if fresh or not repeatable:
@@ -155,7 +171,7 @@ class Wire:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             sock.settimeout(timeout_s)
             try:
-                location.connect(sock, self.path)
+                sock.connect(self.path)
             except OSError as error:
                 sock.close()
                 if error.errno != errno.EAGAIN:
@@ -183,7 +199,7 @@ class Wire:
             return False
         return False  # the end, or something nobody asked for
 
-    def _exchange(self, message: bytes) -> tuple[int, dict[str, str]]:
+    def _send(self, message: bytes) -> None:
         assert self._socket is not None
         self._buffer.clear()
         try:
@@ -192,6 +208,8 @@ class Wire:
             raise self._silent() from None
         except OSError:
             pass  # refused before everything was read: the answer may be there all the same
+
+    def _head(self) -> tuple[int, dict[str, str]]:
         words = self._line().split(None, 2)
         if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
             raise Broken(f"what answers at {self.path} does not speak HTTP")
@@ -271,6 +289,13 @@ def _message(method: str, target: str, body: object, headers: Mapping[str, str] 
     elif method != "GET":
         lines.append("Content-Length: 0")
     return "\r\n".join([*lines, "", ""]).encode() + data
+
+
+def _json(data: bytes, path: str) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        raise Broken(f"the supervisor at {path} sent no JSON") from None
 
 
 def _refusal(status: int, data: bytes) -> Refusal:

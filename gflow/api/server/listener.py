@@ -57,6 +57,12 @@ class Server:
     async def start(self, sock: socket.socket) -> None:
         """Accept on a socket that is bound already; the server owns it from here on."""
         await self._runner.setup()
+        await self.listen(sock)
+
+    async def listen(self, sock: socket.socket) -> None:
+        """Accept on this bound socket instead of the one before; open connections stay."""
+        if self._listener is not None:
+            self._listener.close()
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_unix_server(
             self._connection, sock=sock, backlog=_ACCEPTED_PER_TURN

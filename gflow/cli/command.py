@@ -1,0 +1,66 @@
+"""What every command is made of: a parser that says one sentence, exit codes, failures."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from gflow.api.quantity import GrammarError, quoted
+from gflow.cli import rendering
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_NO_SUPERVISOR = 69
+EXIT_BUG = 70
+EXIT_TRY_LATER = 75
+
+
+class Failure(Exception):
+    """A command that cannot go on: one sentence and the exit code."""
+
+    def __init__(self, message: str, code: int = EXIT_FAILED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse without abbreviations, with errors of one safe sentence."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """One sentence, exit 2."""
+        print(f"{self.prog}: {rendering.escape(message)}; see {self.prog} --help", file=sys.stderr)
+        raise SystemExit(EXIT_USAGE)
+
+
+def written(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A type for argparse whose errors are the grammar's own sentences."""
+
+    def convert(text: str) -> Any:
+        try:
+            return parse(text)
+        except GrammarError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """A type for argparse: a whole number within bounds, in plain digits."""
+
+    def convert(text: str) -> int:
+        digits = text.removeprefix("-")
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
+            raise argparse.ArgumentTypeError(f"{quoted(text)} is not a whole number")
+        if not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{quoted(text)} is not from {low} to {high}")
+        return int(text)
+
+    return convert

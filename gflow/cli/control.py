@@ -1,0 +1,138 @@
+"""``cancel``, ``hold``, ``release``, ``requeue``, ``suspend``, ``resume`` and ``update``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from gflow.api.quantity import parse_signal, signal_name
+from gflow.api.wire import Refusal
+from gflow.cli import request, selection
+from gflow.cli.command import (
+    EXIT_FAILED,
+    EXIT_TRY_LATER,
+    EXIT_USAGE,
+    Failure,
+    Parser,
+    whole,
+    written,
+)
+from gflow.cli.session import Session
+
+_DONE = {
+    "cancel": "Cancelled",
+    "hold": "Held",
+    "release": "Released",
+    "requeue": "Requeued",
+    "suspend": "Suspended",
+    "resume": "Resumed",
+}
+#: Refusals that are told one by one.
+_TOLD = 20
+
+
+def configure(name: str, parser: Parser) -> None:
+    """Options of one of them."""
+    add = parser.add_argument
+    if name == "update":
+        add("jobs", nargs="+", metavar="JOB", help="7, 3-9, 4,6, 7_3, @")
+        request.add_options(parser)
+        add("--array-limit", type=whole(1, 2**31 - 1), metavar="N", help=argparse.SUPPRESS)
+        add(
+            "--clear",
+            metavar="FIELDS",
+            help="back to the default: " + ", ".join(request.CLEARABLE),
+        )
+        return
+    add("jobs", nargs="*", metavar="JOB", help="7, 3-9, 4,6, 7_3, @")
+    selection.add_filters(parser)
+    add("--all", action="store_true", help="all of mine")
+    if name == "cancel":
+        add("-s", "--signal", type=written(parse_signal), metavar="SIG", help="only send this")
+        add("--tree", action="store_true", help="with --signal: to all of its processes")
+        add("--wait", action="store_true", help="until they have ended")
+
+
+def run(name: str, options: argparse.Namespace, session: Session) -> int:
+    """Ask for it, and tell what was done and what was refused."""
+    return _update(options, session) if name == "update" else _act(name, options, session)
+
+
+def _act(name: str, options: argparse.Namespace, session: Session) -> int:
+    jobs = selection.references(options.jobs)
+    filters = selection.filters(options)
+    if not (jobs or filters or options.all):
+        raise Failure(f"nothing is named: {name} needs jobs, filters or --all", EXIT_USAGE)
+    if options.all:
+        filters["all"] = True
+    number = getattr(options, "signal", None)
+    if number is not None:
+        answer = session.client.act("signal", *jobs, signal=number, tree=options.tree, **filters)
+    elif getattr(options, "tree", False):
+        raise Failure("--tree belongs to --signal", EXIT_USAGE)
+    else:
+        answer = session.client.act(name, *jobs, **filters)
+    if getattr(options, "wait", False):
+        for job_id in answer["job_ids"]:
+            session.client.wait(job_id)
+    if session.as_json:
+        session.print_json(answer)
+    else:
+        done = _DONE[name] if number is None else f"Sent {signal_name(number)} to"
+        _tell(done, answer, session)
+    return _exit_code(answer, session)
+
+
+def _tell(done: str, answer: dict[str, Any], session: Session) -> None:
+    ids = answer["job_ids"]
+    if len(ids) == 1:
+        print(f"{done} job {ids[0]}")
+    elif ids:
+        print(f"{done} {len(ids)} jobs")
+    elif not answer["refused"]:
+        print("No job matches")
+
+
+def _exit_code(answer: dict[str, Any], session: Session) -> int:
+    refused = answer["refused"]
+    for refusal in refused[:_TOLD]:
+        session.warn(refusal["message"])
+    if len(refused) > _TOLD:
+        session.warn(f"and {len(refused) - _TOLD} more were refused")
+    if not answer["durable"]:
+        session.warn("done, but not on disk yet; gflowctl status says why")
+    if refused and all(refusal["kind"] == "unavailable" for refusal in refused):
+        return EXIT_TRY_LATER
+    return EXIT_FAILED if refused else 0
+
+
+def _update(options: argparse.Namespace, session: Session) -> int:
+    changes = request.collect(options)
+    if options.array_limit is not None:
+        changes["array_limit"] = options.array_limit
+    for word in options.clear.split(",") if options.clear else ():
+        if word not in request.CLEARABLE:
+            known = ", ".join(request.CLEARABLE)
+            raise Failure(f"{word!r} cannot be cleared; these can: {known}", EXIT_USAGE)
+        changes[request.CLEARABLE[word]] = None
+    if not changes:
+        raise Failure("nothing is to be changed: see gflowctl update --help", EXIT_USAGE)
+    answers, refused = [], []
+    for job in selection.references(options.jobs):
+        try:
+            answers.append(session.client.update(job, changes))
+        except Refusal as error:
+            if error.status in (400, 500):
+                raise
+            refused.append({"id": job, "kind": error.kind, "message": str(error)})
+    if session.as_json:
+        session.print_json([answer["job"] for answer in answers])
+    durable = all(answer["durable"] for answer in answers)
+    result = {
+        "job_ids": [answer["job"]["id"] for answer in answers],
+        "refused": refused,
+        "durable": durable,
+    }
+    if not session.as_json:
+        _tell("Updated", result, session)
+    return _exit_code(result, session)

@@ -1,0 +1,229 @@
+"""``queue``, ``history``, ``show`` and ``explain``."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from gflow.api.moment import parse_past
+from gflow.api.quantity import format_duration, format_size, signal_name
+from gflow.cli import outcome, rendering, selection
+from gflow.cli.command import Parser, whole, written
+from gflow.cli.rendering import Column, escape, moment
+from gflow.cli.session import Session
+
+Record = dict[str, Any]
+
+_QUEUE = (
+    Column("JOBID", shrinks=True),
+    Column("NAME", shrinks=True),
+    Column("USER", shrinks=True),
+    Column("ST"),
+    Column("TIME", right=True),
+    Column("LIMIT", right=True),
+    Column("CPU", right=True),
+    Column("MEM", right=True),
+    Column("GPU", right=True),
+    Column("REASON", shrinks=True),
+)
+_QUEUE_STYLES = ("bold", None, None, "state", None, "dim", None, None, None, "dim")
+_HISTORY = (
+    Column("JOBID", shrinks=True),
+    Column("NAME", shrinks=True),
+    Column("USER", shrinks=True),
+    Column("STATE"),
+    Column("EXIT", right=True),
+    Column("TIME", right=True),
+    Column("ENDED"),
+)
+_HISTORY_STYLES = ("bold", None, None, "state", None, None, "dim")
+
+
+def configure(name: str, parser: Parser) -> None:
+    """Options of one of them."""
+    add = parser.add_argument
+    if name in ("show", "explain"):
+        add("jobs", nargs="+" if name == "show" else 1, metavar="JOB", help="7, 7_3, @")
+        if name == "show":
+            add("--events", action="store_true", help="what it went through, too")
+        return
+    add("jobs", nargs="*", metavar="JOB", help="only these: 7, 3-9, 4,6")
+    selection.add_filters(parser)
+    add("-w", "--wide", action="store_true", help="cut nothing")
+    if name == "queue":
+        add("-a", "--all", action="store_true", help="also what ended lately")
+    else:
+        add("-S", "--since", type=written(_past), metavar="WHEN", help="2h, 7d, today, 2026-01-20")
+        add("-E", "--before", type=written(_past), metavar="WHEN", help="ended before that")
+        add("-n", "--limit", type=whole(1, 10**9), metavar="N", help="the latest N only")
+
+
+def run(name: str, options: argparse.Namespace, session: Session) -> int:
+    """Fetch and print."""
+    commands = {"queue": _queue, "history": _history, "show": _show, "explain": _explain}
+    return commands[name](options, session)
+
+
+def _past(text: str) -> float:
+    return parse_past(text, time.time())
+
+
+# --- tables -------------------------------------------------------------------------------------
+
+
+def _queue(options: argparse.Namespace, session: Session) -> int:
+    filters = selection.filters(options)
+    ids = selection.references(options.jobs) or None
+    records = session.client.each_job(ended=options.all, ids=ids, **filters)
+    if session.as_json:
+        session.print_json_list(records)
+        return 0
+    now = time.time()
+    rows = (_queue_row(record, now) for record in records)
+    rendering.print_table(_QUEUE, rows, wide=options.wide, styles=_QUEUE_STYLES)
+    return 0
+
+
+def _queue_row(record: Record, now: float) -> tuple[str, ...]:
+    resources = record.get("resources") or {}
+    memory = resources.get("memory_bytes")
+    limit = record.get("time_limit_s")
+    return (
+        outcome.job_name(record),
+        str(record.get("name") or ""),
+        str(record.get("user") or record.get("uid") or ""),
+        rendering.STATES.get(record["state"], (record["state"], ""))[0],
+        _elapsed(record, now),
+        "-" if limit is None else format_duration(limit),
+        str(resources.get("cpus", "")),
+        format_size(memory) if memory else "-",
+        str(resources.get("gpus") or "-"),
+        str(record.get("reason") or ""),
+    )
+
+
+def _elapsed(record: Record, now: float) -> str:
+    started = record.get("started_at")
+    if started is None:
+        return "-"
+    return format_duration((record.get("finished_at") or now) - started)
+
+
+def _history(options: argparse.Namespace, session: Session) -> int:
+    filters = selection.filters(options)
+    ids = selection.references(options.jobs) or None
+    records = session.client.each_past_job(
+        since=options.since, before=options.before, limit=options.limit, ids=ids, **filters
+    )
+    if session.as_json:
+        session.print_json_list(records)
+        return 0
+    rows = (_history_row(record) for record in records)
+    rendering.print_table(_HISTORY, rows, wide=options.wide, styles=_HISTORY_STYLES)
+    return 0
+
+
+def _history_row(record: Record) -> tuple[str, ...]:
+    return (
+        outcome.job_name(record),
+        str(record.get("name") or ""),
+        str(record.get("user") or record.get("uid") or ""),
+        record["state"],
+        _exit_text(record),
+        _elapsed(record, time.time()),
+        moment(record.get("finished_at")),
+    )
+
+
+def _exit_text(record: Record) -> str:
+    if record.get("signal") is not None:
+        return signal_name(record["signal"])
+    code = record.get("exit_code")
+    return "-" if code is None else str(code)
+
+
+# --- single jobs --------------------------------------------------------------------------------
+
+
+def _show(options: argparse.Namespace, session: Session) -> int:
+    records = []
+    for job in selection.references(options.jobs):
+        record = session.client.job(job)
+        if options.events:
+            record = {**record, "events": session.client.transitions(record["id"])}
+        records.append(record)
+    if session.as_json:
+        session.print_json(records)
+        return 0
+    for number, record in enumerate(records):
+        if number:
+            print()
+        for line in _details(record):
+            print(line)
+    return 0
+
+
+def _details(record: Record) -> Iterator[str]:
+    rest = dict(record)
+    events = rest.pop("events", None)
+    yield f"Job {outcome.job_name(record)}"
+    for key, value in rest.items():
+        if value is None or value == [] or value == {} or key == "id":
+            continue
+        yield f"  {key:<18} {_value(key, value)}"
+    for event in events or ():
+        yield f"  {moment(event.get('at'))}  {_transition(event)}"
+
+
+def _value(key: str, value: Any) -> str:
+    if key.endswith("_at") and isinstance(value, int | float):
+        return moment(value)
+    if key.endswith("_s") and isinstance(value, int | float):
+        return format_duration(value)
+    if key.endswith("_bytes") and isinstance(value, int):
+        return format_size(value)
+    if key == "signal":
+        return signal_name(value)
+    if key == "command":
+        import shlex
+
+        return escape(shlex.join(value))
+    if isinstance(value, dict):
+        shown = {name: item for name, item in value.items() if item not in (None, [], {})}
+        return ", ".join(f"{escape(name)}={_value(name, item)}" for name, item in shown.items())
+    if isinstance(value, list):
+        return ", ".join(_value("", item) for item in value)
+    return escape(str(value))
+
+
+def _transition(event: Record) -> str:
+    before = event.get("from") or "new"
+    return escape(f"{before} -> {event.get('to')} ({event.get('cause')})")
+
+
+def _explain(options: argparse.Namespace, session: Session) -> int:
+    (job,) = selection.references(options.jobs)[:1]
+    answer = session.client.explain(job)
+    if session.as_json:
+        session.print_json(answer)
+        return 0
+    position = answer.get("position")
+    place = f", number {position} in the queue" if position else ""
+    print(f"Job {answer['job_id']} is {answer['state']}{place}")
+    for line in _blockers(answer.get("blockers") or ()):
+        print(line)
+    expected = answer.get("expected_start_at") or {}
+    if expected.get("earliest") is not None:
+        print(f"Expected to start: {moment(expected['earliest'])} ", end="")
+        print(f"to {moment(expected['latest'])}" if expected.get("latest") else "at the earliest")
+    return 0
+
+
+def _blockers(blockers: Iterable[Record]) -> Iterator[str]:
+    for blocker in blockers:
+        until = f" (until {moment(blocker['until_at'])})" if blocker.get("until_at") else ""
+        yield escape(f"  {blocker['reason']}: {blocker['message']}{until}")
+        if blocker.get("remedy"):
+            yield escape(f"    way out: {blocker['remedy']}")

@@ -1,0 +1,201 @@
+"""``gflowctl``: finds the command, loads it alone, and turns what goes wrong into an exit code.
+
+Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 69 no supervisor; 75 try later; 70 a bug.
+``run`` and ``wait``: the job's own code, 128 + signal, 124 timeout, 137 out of memory.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+from gflow import __version__
+from gflow.api.quantity import GrammarError
+from gflow.api.wire import Broken, Refusal, Unreachable
+from gflow.cli import rendering
+from gflow.cli.command import (
+    EXIT_BUG,
+    EXIT_FAILED,
+    EXIT_NO_SUPERVISOR,
+    EXIT_TRY_LATER,
+    EXIT_USAGE,
+    Failure,
+    Parser,
+)
+from gflow.cli.session import Session
+from gflow.errors import ConfigError
+
+#: Command → (module of gflow.cli, what it does), in the order of the help.
+COMMANDS = {
+    "submit": ("submission", "submit a job: a command, a script, or - for standard input"),
+    "run": ("submission", "submit, follow the output, exit with the job's own code"),
+    "queue": ("listing", "what waits and runs"),
+    "show": ("listing", "everything about some jobs"),
+    "explain": ("listing", "every reason why a job waits, and when it may start"),
+    "log": ("output", "a job's output, as it comes with -f"),
+    "wait": ("output", "wait for jobs to end"),
+    "cancel": ("control", "end jobs and everything they started, or send them a signal"),
+    "hold": ("control", "keep pending jobs from starting"),
+    "release": ("control", "undo hold"),
+    "update": ("control", "change fields of jobs"),
+    "requeue": ("control", "run jobs again"),
+    "suspend": ("control", "stop running jobs for a while"),
+    "resume": ("control", "let suspended jobs go on"),
+    "history": ("listing", "jobs that have ended"),
+    "status": ("service", "how the supervisor and its processes are"),
+    "ping": ("service", "whether the supervisor answers"),
+    "start": ("service", "start a supervisor in the background"),
+    "stop": ("service", "end the supervisor; running jobs live on"),
+    "drain": ("maintenance", "start no more jobs"),
+    "undrain": ("maintenance", "start jobs again"),
+    "backup": ("maintenance", "write a copy of the store to a file"),
+    "restore": ("maintenance", "make a store from a backup"),
+    "check": ("maintenance", "look over the store"),
+    "completion": ("completion", "print a completion script for bash, zsh or fish"),
+}
+
+#: Reading end of a pipe is gone: whoever closed it has what it wanted.
+_EXIT_PIPE_CLOSED = 0
+_EXIT_INTERRUPTED = 130
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command line; never raises but for SystemExit with a usage error's code."""
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        _forget_stdout()
+        return _EXIT_PIPE_CLOSED
+    except KeyboardInterrupt:
+        _forget_stdout()
+        return _EXIT_INTERRUPTED
+    except OSError as error:
+        _forget_stdout()
+        name = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{name}{error.strerror or error}", EXIT_FAILED)
+
+
+def _run(words: list[str]) -> int:
+    try:
+        return _dispatch(words)
+    except Unreachable as error:
+        return _complain(f"{error}; start one with: gflowctl start", EXIT_NO_SUPERVISOR)
+    except Refusal as error:
+        if error.status == 503:
+            return _complain(str(error), EXIT_TRY_LATER)
+        return _complain(str(error), EXIT_BUG if error.kind == "internal" else EXIT_FAILED)
+    except Broken as error:
+        return _complain(str(error), EXIT_TRY_LATER)
+    except Failure as error:
+        return _complain(str(error), error.code)
+    except GrammarError as error:
+        return _complain(str(error), EXIT_USAGE)
+    except ConfigError as error:
+        return _complain(str(error), EXIT_FAILED)
+    except OSError:
+        raise
+    except Exception as error:
+        if os.environ.get("GFLOW_TRACEBACK"):
+            raise
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return _complain(
+            f"this is a bug: {what}; GFLOW_TRACEBACK=1 shows where, please report it", EXIT_BUG
+        )
+
+
+def _dispatch(words: list[str]) -> int:
+    runtime_dir, as_json, rest = _leading_options(words)
+    if not rest:
+        print(help_text())
+        return 0
+    name, *arguments = rest
+    if name not in COMMANDS:
+        from gflow.api.quantity import nearest
+
+        near = nearest(name, [*COMMANDS])
+        hint = f"; did you mean {near}?" if near else ""
+        return _complain(f"there is no command {rendering.quoted(name)}{hint}", EXIT_USAGE)
+    module = import_module(f"gflow.cli.{COMMANDS[name][0]}")
+    parser = build_parser(name)
+    options = parser.parse_args(arguments)
+    session = Session(options.runtime_dir or runtime_dir, options.json or as_json)
+    try:
+        code: int = module.run(name, options, session)
+        return code
+    finally:
+        session.close()
+
+
+def build_parser(name: str) -> Parser:
+    """The parser of one command."""
+    module_name, summary = COMMANDS[name]
+    parser = Parser(prog=f"gflowctl {name}", description=summary[0].upper() + summary[1:] + ".")
+    import_module(f"gflow.cli.{module_name}").configure(name, parser)
+    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+    parser.add_argument("--runtime-dir", metavar="DIR", help="where the supervisor's socket is")
+    return parser
+
+
+def _leading_options(words: list[str]) -> tuple[str | None, bool, list[str]]:
+    """(runtime folder, JSON?, the rest): options that may stand before the command."""
+    runtime_dir, as_json = None, False
+    rest = list(words)
+    while rest and rest[0].startswith("-"):
+        word, equals, value = rest.pop(0).partition("=")
+        if word == "--runtime-dir" and (equals or rest):
+            runtime_dir = value if equals else rest.pop(0)
+        elif word == "--json":
+            as_json = True
+        elif word in ("-h", "--help"):
+            return None, False, []
+        elif word in ("-V", "--version"):
+            print(f"gflowctl {__version__}")
+            raise SystemExit(0)
+        else:
+            raise Failure(
+                f"the option {rendering.quoted(word)} is not understood; see gflowctl --help",
+                EXIT_USAGE,
+            )
+    return runtime_dir, as_json, rest
+
+
+def help_text() -> str:
+    """What ``gflowctl --help`` prints."""
+    lines = [
+        "usage: gflowctl [--runtime-dir DIR] [--json] COMMAND …",
+        "",
+        "Jobs on one shared machine. gflowctl COMMAND --help says more.",
+        "",
+    ]
+    lines += [f"  {name:<11} {summary}" for name, (_, summary) in COMMANDS.items()]
+    lines += [
+        "",
+        "Jobs are named 7, 3-9, 4,6, 7_3 (task 3 of array 7), @ (my last), @~1 (the one before).",
+        "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 69 no supervisor, 75 try later,",
+        "70 a bug; run and wait: the job's own code, 128 + signal, 124 timeout, 137 out of memory.",
+    ]
+    return "\n".join(lines)
+
+
+def _complain(message: str, code: int) -> int:
+    try:
+        print(f"gflowctl: {rendering.escape(message)}", file=sys.stderr)
+    except OSError:
+        pass  # nobody listens
+    return code
+
+
+def _forget_stdout() -> None:
+    """Keep the interpreter from failing once more when it flushes at exit."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except OSError:
+        pass
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""Starting a supervisor in the background, and knowing when it is ready."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+
+from gflow.api.client import Client, Record
+from gflow.api.wire import Unreachable
+from gflow.cli.command import Failure
+
+#: While it lives it may load: a store of a million jobs takes seconds, an orphan 15 s to end.
+_READY_S = 120.0
+#: When another one was quicker, how long to wait for that one.
+_OTHER_S = 5.0
+
+
+def may_start_by_itself() -> bool:
+    """Whether ``submit`` and ``run`` may start a supervisor (``[client] autostart``, user mode)."""
+    from gflow import config
+
+    settings = config.load()
+    return bool(settings["client"]["autostart"]) and settings["access"]["mode"] == "user"
+
+
+def start(runtime_dir: str | None, state_dir: str | None) -> int:
+    """Start a supervisor and return its pid once it is ready. Raises Failure.
+
+    It gets a session of its own and no descriptor of ours but the pipe that it says "ready" on.
+    """
+    import subprocess
+
+    command = [sys.executable, "-P", "-m", "gflow.supervisor.main", "--background"]
+    if runtime_dir is not None:
+        command += ["--runtime-dir", os.path.abspath(runtime_dir)]
+    if state_dir is not None:
+        command += ["--state-dir", os.path.abspath(state_dir)]
+    ready, its_end = os.pipe()
+    errors = os.memfd_create("gflow-start", os.MFD_CLOEXEC)
+    try:
+        process = subprocess.Popen(
+            [*command, "--ready-fd", str(its_end)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            pass_fds=(its_end,),
+            start_new_session=True,
+            cwd="/",
+            env=environment(),
+        )
+        os.close(its_end)
+        said = _read_line(ready)
+        if said.startswith("ready "):
+            process.returncode = 0  # it lives on: it is not ours to wait for
+            return int(said.split()[1])
+        other = _other(runtime_dir)
+        if other is not None:
+            return int(other["pid"])
+        if not said:
+            said = _last_line(errors)
+        code = process.poll()
+        raise Failure(said or f"the supervisor did not start (exit code {code})")
+    finally:
+        os.close(ready)
+        os.close(errors)
+
+
+def environment() -> dict[str, str]:
+    """Ours; with our own package first where it runs from a source tree."""
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    kept = [os.path.abspath(path) for path in paths if path and path != package]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([package, *kept])}
+
+
+def _read_line(fd: int) -> str:
+    """The line that the supervisor writes; "" when it ended without one."""
+    data = b""
+    end = time.monotonic() + _READY_S
+    while not data.endswith(b"\n"):
+        rest = end - time.monotonic()
+        if rest <= 0 or not select.select([fd], [], [], rest)[0]:
+            raise Failure(
+                f"the supervisor was not ready within {_READY_S:g} s; it may be still loading"
+            )
+        piece = os.read(fd, 4096)
+        if not piece:
+            break
+        data += piece
+    return data.decode(errors="replace").strip()
+
+
+def _other(runtime_dir: str | None) -> Record | None:
+    """Another supervisor that won the race, if it answers soon."""
+    end = time.monotonic() + _OTHER_S
+    while time.monotonic() < end:
+        try:
+            with Client(runtime_dir, timeout_s=1.0) as client:
+                return client.ping()
+        except Unreachable:
+            time.sleep(0.1)
+    return None
+
+
+def _last_line(errors: int) -> str:
+    os.lseek(errors, 0, os.SEEK_SET)
+    lines = os.read(errors, 1 << 20).decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else ""

@@ -1,0 +1,166 @@
+"""``submit`` and ``run``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any
+
+from gflow.api import client, wire
+from gflow.api.wire import Unreachable
+from gflow.cli import following, outcome, request, wording
+from gflow.cli.command import EXIT_FAILED, EXIT_USAGE, Failure, Parser, written
+from gflow.cli.session import Session
+
+_EXIT_INTERRUPTED = 130
+#: What a job keeps of the environment with ``--export=NAMES``.
+_BASIC_VARIABLES = ("PATH", "HOME", "USER", "SHELL", "LANG")
+
+_EPILOG = """\
+examples:
+  gflowctl submit python train.py --lr 0.1      a command
+  gflowctl submit -c 4 --mem 8G -t 2h job.sh    a script, captured as it is now
+  gflowctl submit 'make && make test'           a line for bash
+  gflowctl submit -a 1-100%4 -- ./step          an array, four tasks at a time
+  echo 'hostname' | gflowctl submit -           a script from standard input
+"""
+
+
+def configure(name: str, parser: Parser) -> None:
+    """Options of ``submit`` or ``run``."""
+    parser.usage = f"{parser.prog} [options] [--] COMMAND … | SCRIPT [ARGS] | -"
+    parser.epilog = _EPILOG if name == "submit" else None
+    request.add_options(parser)
+    add = parser.add_argument
+    add("-a", "--array", type=written(request.checked_array), metavar="TASKS", help="1-100%%4")
+    add("-D", "--chdir", metavar="DIR", help="the folder it runs in (this one)")
+    add("--export", metavar="LIST", default="ALL", help="environment: ALL, NONE, A,B=c, ALL,A=b")
+    add("--wrap", metavar="LINE", help="a line for bash, instead of a command")
+    add("--rlimit", action="append", type=written(_rlimit), metavar="NAME=SOFT[:HARD]")
+    add("--kill-on-invalid-dep", action="store_true", help="cancel it when it can never start")
+    if name == "submit":
+        add("-H", "--hold", action="store_true", help="keep it pending until it is released")
+        add("--parsable", action="store_true", help="print the id alone")
+        add("--no-wait", action="store_true", help="answer before it is on disk")
+        add("-W", "--wait", action="store_true", help="wait for its end, exit with its code")
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
+
+
+def run(name: str, options: argparse.Namespace, session: Session) -> int:
+    """Submit one job, and perhaps stay with it."""
+    spec = make_spec(options, session)
+    if name == "submit" and options.hold:
+        spec["hold"] = True
+    answer = _submit(spec, session, durable=not (name == "submit" and options.no_wait))
+    if name == "run":
+        return _stay(answer, session)
+    job_id = answer["job_ids"][0]
+    if not options.wait and session.as_json:
+        session.print_json(answer)
+    elif not session.as_json:
+        print(job_id if options.parsable else f"Submitted batch job {job_id}", flush=True)
+    if not answer["durable"] and not options.no_wait:
+        session.warn(f"job {job_id} is accepted but not on disk yet; gflowctl status says why")
+    if not options.wait:
+        return 0
+    record = session.client.wait(job_id)
+    if session.as_json:
+        session.print_json({**answer, "jobs": [record]})
+    return outcome.exit_code(record, session.client)
+
+
+def make_spec(options: argparse.Namespace, session: Session) -> dict[str, Any]:
+    """The spec that options and words describe."""
+    words = options.words
+    if options.wrap is not None:
+        if words:
+            raise Failure("--wrap is the command: no other words may follow", EXIT_USAGE)
+        spec: dict[str, Any] = {"command": ["bash", "-c", options.wrap], "name": "wrap"}
+    else:
+        spec = wording.interpret(words)
+    for word in [*spec.get("command", ()), *spec.get("args", ())]:
+        request.check_text(word, "an argument")
+    spec.update(request.collect(options))
+    spec["cwd"] = _folder(options.chdir)
+    spec["umask"] = client.current_umask()
+    environment = _environment(options.export, session)
+    if environment is not None:
+        spec["env"] = environment
+    if options.rlimit:
+        spec["rlimits"] = {name: [soft, hard] for name, soft, hard in options.rlimit}
+    if options.kill_on_invalid_dep:
+        spec["kill_on_invalid_dependency"] = True
+    return spec
+
+
+def _submit(spec: dict[str, Any], session: Session, *, durable: bool) -> dict[str, Any]:
+    key = wire.new_key()
+    try:
+        return session.client.submit_specs(spec, durable=durable, key=key)
+    except Unreachable:
+        from gflow.cli import spawning
+
+        if not spawning.may_start_by_itself():
+            raise
+        spawning.start(session.runtime_dir, None)
+    return session.client.submit_specs(spec, durable=durable, key=key)
+
+
+def _stay(answer: dict[str, Any], session: Session) -> int:
+    job_id = answer["job_ids"][0]
+    try:
+        if "array_tasks" in answer:
+            record = session.client.wait(job_id)
+        else:
+            out = None if session.as_json else sys.stdout.buffer
+            record = following.follow(job_id, session.client, out)
+    except KeyboardInterrupt:
+        session.client.cancel(job_id)
+        session.warn(f"job {job_id} is cancelled")
+        return _EXIT_INTERRUPTED
+    if session.as_json:
+        session.print_json(record)
+    elif record["state"] != "COMPLETED":
+        session.warn(outcome.sentence(record))
+    return outcome.exit_code(record, session.client)
+
+
+def _folder(chdir: str | None) -> str:
+    try:
+        here = os.getcwd()
+    except OSError:
+        if chdir is None or not chdir.startswith("/"):
+            raise Failure("this folder does not exist any more; see --chdir", EXIT_FAILED) from None
+        here = "/"
+    folder = os.path.join(here, chdir) if chdir else here
+    request.check_text(folder, "the folder")
+    return os.path.normpath(folder)
+
+
+def _environment(export: str, session: Session) -> dict[str, str] | None:
+    everything, named = request.parse_export(export)
+    if not everything and not named:
+        return None
+    present = client.environment()
+    if everything and len(present) < len(os.environ):
+        dropped = sorted(ascii(name) for name in os.environ.keys() - present.keys())
+        session.warn(f"variables that are not UTF-8 are left out: {', '.join(dropped)}"[:500])
+    variables = (
+        present
+        if everything
+        else {name: present[name] for name in _BASIC_VARIABLES if name in present}
+    )
+    for name, value in named.items():
+        if value is not None:
+            request.check_text(value, f"the variable {name}")
+            variables[name] = value
+        elif name in present:
+            variables[name] = present[name]
+    return variables
+
+
+def _rlimit(text: str) -> tuple[str, int, int]:
+    from gflow.api.quantity import parse_rlimit
+
+    return parse_rlimit(text)

@@ -1,0 +1,72 @@
+"""What the words after the options mean: a command, a script, or a line for the shell.
+
+After ``--``: always a command. Otherwise a first word with a slash must exist; an existing text
+file is a script, taken as it is now; a single word with blanks or shell characters that names no
+file is a line for bash; anything else is a command.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from typing import Any
+
+from gflow.cli.command import EXIT_USAGE, Failure
+from gflow.cli.rendering import quoted
+
+_SHELL_CHARACTERS = frozenset(" \t\n|&;<>()$`\\\"'*?[]#~={}!")
+_SCRIPT_BYTES = 16 << 20
+
+
+def interpret(words: list[str]) -> dict[str, Any]:
+    """Keys of a spec: ``command``, or ``script``, ``args`` and a default ``name``."""
+    if not words:
+        raise Failure("there is nothing to run: give a command, a script or -", EXIT_USAGE)
+    if words[0] == "--":
+        if not words[1:]:
+            raise Failure("there is nothing to run after --", EXIT_USAGE)
+        return {"command": words[1:]}
+    first = words[0]
+    if first == "-":
+        text = _script_text(sys.stdin.buffer.read(_SCRIPT_BYTES + 1), "standard input")
+        if text is None or not text.strip():
+            raise Failure("standard input holds no script")
+        return {"script": text, "args": words[1:], "name": "stdin"}
+    script = _read_script(first)
+    if script is not None:
+        return {"script": script, "args": words[1:], "name": os.path.basename(first)}
+    if len(words) == 1 and not os.path.exists(first) and _SHELL_CHARACTERS & set(first):
+        return {"command": ["bash", "-c", first]}
+    if "/" in first and not os.path.exists(first):
+        raise Failure(f"cannot submit {quoted(first)}: there is no such file")
+    if "/" in first:
+        return {"command": [os.path.abspath(first), *words[1:]]}
+    return {"command": words}
+
+
+def _read_script(path: str) -> str | None:
+    """The text of a script; None when the word names no text file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return None
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return None
+        head = file.read(8192)
+        if b"\0" in head:
+            return None
+        data = head + file.read(_SCRIPT_BYTES + 1 - len(head))
+    return _script_text(data, path)
+
+
+def _script_text(data: bytes, what: str) -> str | None:
+    if len(data) > _SCRIPT_BYTES:
+        raise Failure(f"cannot submit {quoted(what)}: a script has at most 16 MB")
+    if b"\0" in data:
+        return None
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
