@@ -120,7 +120,7 @@ class Check:
 
 def _key(table: str, row: list[Any]) -> Key:
     if table == "fact":
-        return tuple(codec.decode_json(row[0].encode()))
+        return load.fact_key(row[0])
     if table in ("live", "history"):
         return (row[1], row[0])
     return (table, *row)

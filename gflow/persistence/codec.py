@@ -44,7 +44,9 @@ class Frame(NamedTuple):
 
 def checksum(key: Key, payload: bytes) -> int:
     """CRC32 over key and payload, so that a record under a wrong key is noticed too."""
-    return zlib.crc32(payload, zlib.crc32("/".join(map(str, key)).encode()))
+    # A damaged key may be no UTF-8 any more; it still has a checksum, another one.
+    name = "/".join(map(str, key)).encode("utf-8", "surrogateescape")
+    return zlib.crc32(payload, zlib.crc32(name))
 
 
 def encode(key: Key, record: Record) -> Item:
@@ -67,8 +69,11 @@ def decode(item: Item) -> Record:
 
 
 def verify(item: Item) -> None:
-    """Raise DamagedRecord unless the payload has its checksum."""
-    if item.payload is not None and checksum(item.key, item.payload) != item.crc:
+    """Raise DamagedRecord unless the payload has its checksum (a deletion has 0)."""
+    key, crc, payload = item
+    # What is read from a damaged row may have any type.
+    whole = checksum(key, payload) if isinstance(payload, bytes) else 0 if payload is None else None
+    if whole != crc:
         raise DamagedRecord("checksum does not match")
 
 

@@ -11,14 +11,13 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from gflow.errors import StoreError
 from gflow.persistence import space
 from gflow.persistence.codec import Item, decode
 from gflow.persistence.opening import Opening
 from gflow.persistence.setting import Settings
-from gflow.persistence.store import Store
+from gflow.persistence.store import Store, id_floor
 from gflow.persistence.trouble import classify
 
 RETRY_S = 1.0
@@ -109,7 +108,7 @@ class Committer:
         store.commit()
         for item in self._items:
             if item.key == ("meta", "id_floor"):
-                self._marker.update(id_floor=floor(decode(item)))
+                self._marker.update(id_floor=id_floor(decode(item)))
         spent_s = time.monotonic() - began_s
         if spent_s > SLOW_S:
             self._tell("slow", seconds=spent_s, records=len(self._items))
@@ -208,8 +207,3 @@ class Committer:
                 self.store.commit()
             except (sqlite3.Error, OSError):
                 pass  # it was never acknowledged
-
-
-def floor(value: Any) -> int:
-    """The number in an id floor's record: ``{"value": n}``, or n itself."""
-    return int(value["value"]) if isinstance(value, dict) else int(value)

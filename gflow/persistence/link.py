@@ -264,6 +264,9 @@ class Link:
     def _on_quarantined(self, fields: dict[str, Any], _: list[codec.Item]) -> message.Message:
         return message.Quarantined(fields["rows"])
 
+    def _on_noticed(self, fields: dict[str, Any], _: list[codec.Item]) -> message.Message:
+        return message.Noticed(fields["text"])
+
     def _on_expired(self, fields: dict[str, Any], _: list[codec.Item]) -> message.Message:
         return message.Expired(fields["jobs"])
 

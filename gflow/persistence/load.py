@@ -80,8 +80,7 @@ class Loading:
             if not name.startswith("store."):
                 yield from self._checked("meta", "name", name, Item(("meta", name), crc, record))
         for text, crc, record in execute("SELECT key, crc, record FROM fact").fetchall():
-            key: Key = tuple(codec.decode_json(text.encode()))
-            yield from self._checked("fact", "key", text, Item(key, crc, record))
+            yield from self._checked("fact", "key", text, Item(fact_key(text), crc, record))
 
     def _live(self) -> Iterator[Item]:
         last = -1 << 63
@@ -131,10 +130,8 @@ class Loading:
         try:
             codec.verify(item)
         except DamagedRecord as error:
-            self.quarantined.append({"table": table, "key": list(item.key), "reason": str(error)})
-            self._store.begin()
-            self._store.quarantine(table, item.key, column, row, str(error))
-            self._store.commit()
+            found = self._store.quarantine(table, item.key, column, row, str(error))
+            self.quarantined.append(found)
             return
         yield item
 
@@ -148,6 +145,14 @@ class Loading:
             self._parents.update(ids)
             if kind == "aftercorr":
                 self._parent_arrays.update(ids)
+
+
+def fact_key(text: str) -> Key:
+    """The key of a row of ``fact``; one that no checksum fits when the text is damaged."""
+    try:
+        return tuple(codec.decode_json(text.encode("utf-8", "surrogateescape")))
+    except (DamagedRecord, TypeError):
+        return ("fact", text)
 
 
 def blobs(record: dict[str, Any]) -> Iterator[str]:

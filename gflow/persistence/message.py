@@ -82,9 +82,16 @@ class Busy:
 
 @dataclass(slots=True, frozen=True)
 class Quarantined:
-    """Damaged rows found after load, set aside in the store: {kind, id, table, reason}."""
+    """Damaged rows found after load, set aside in the store: {table, key, reason}."""
 
     rows: list[dict[str, Any]]
+
+
+@dataclass(slots=True, frozen=True)
+class Noticed:
+    """Something for the log that nobody waits for."""
+
+    text: str
 
 
 @dataclass(slots=True, frozen=True)
@@ -133,6 +140,7 @@ Message = (
     | SlowCommit
     | Busy
     | Quarantined
+    | Noticed
     | Expired
     | Answer
     | Crashed

@@ -21,6 +21,8 @@ from gflow.persistence.store import Store, create
 from gflow.persistence.storefile import Presence
 from gflow.process.identity import machine_id
 
+#: Up to this size a check of the structure costs nobody anything (0.3 s per 300 MB).
+_ALWAYS_CHECKED_BYTES = 64 << 20
 _RESTORE = "put a backup in its place with 'gflowctl restore FILE'"
 
 
@@ -66,7 +68,7 @@ def open_store(settings: Settings) -> Opening:
                 raise
             opening = _open(settings, known, inode)
     except sqlite3.Error as error:
-        raise StoreError(_explain(path, error)) from error
+        raise StoreError(explain(path, error)) from error
     except OSError as error:
         raise StoreError(f"cannot open {path}: {error.strerror}") from error
     opening.created = created
@@ -119,7 +121,7 @@ def _open(settings: Settings, known: Marker | None, inode: int) -> Opening:
         last = _last_session(store)
         clean = bool(last["clean"])
         warnings = _compare(known, last["number"], clean, path)
-        if settings.load and not clean:
+        if settings.load and (not clean or os.path.getsize(path) <= _ALWAYS_CHECKED_BYTES):
             _check(store)
         number = last["number"] + 1
         store.begin_session(number)
@@ -194,7 +196,8 @@ def _marker(known: Marker | None, settings: Settings, inode: int) -> Marker:
     return Marker(machine_id(), id_floor=floor, clean_session=None, inode=inode)
 
 
-def _explain(path: str, error: sqlite3.Error) -> str:
+def explain(path: str, error: sqlite3.Error) -> str:
+    """The sentence for people when SQLite cannot open or read the store."""
     kind = trouble.classify(error)
     if kind == "locked":
         return f"cannot open {path}: another program has it locked; end it and start again"

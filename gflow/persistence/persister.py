@@ -24,9 +24,9 @@ from typing import Any, NamedTuple, NoReturn
 from gflow.errors import StoreError
 from gflow.persistence import backup, codec, load, question
 from gflow.persistence.codec import Item
-from gflow.persistence.committer import Committer, floor
+from gflow.persistence.committer import Committer
 from gflow.persistence.housekeeping import Housekeeper
-from gflow.persistence.opening import Opening, open_store
+from gflow.persistence.opening import Opening, explain, open_store
 from gflow.persistence.setting import Settings
 from gflow.persistence.store import Store
 from gflow.process import child
@@ -74,14 +74,18 @@ class Persister:
         """Open, load, serve, end."""
         try:
             opening = open_store(self._settings)
-        except StoreError as error:
-            return self._refuse(error)
-        self._committer = Committer(self._settings, opening, self._tell)
-        self._committer.listeners.append(self._housekeeper.note)
-        try:
             self._tell("opened", **_opened(opening, self._settings))
             if self._settings.load:
                 self._load(opening)
+        except StoreError as error:
+            return self._refuse(str(error))
+        except sqlite3.Error as error:
+            return self._refuse(explain(self._settings.store_path, error))
+        except _SupervisorGone:
+            return 0
+        self._committer = Committer(self._settings, opening, self._tell)
+        self._committer.listeners.append(self._housekeeper.note)
+        try:
             self._committer.ensure_ballast()
             while True:
                 self._turn(self._patience_ms())
@@ -95,9 +99,9 @@ class Persister:
         self._tell("closed")
         return 0
 
-    def _refuse(self, error: StoreError) -> int:
+    def _refuse(self, sentence: str) -> int:
         try:
-            self._tell("refused", kind="store", message=str(error))
+            self._tell("refused", kind="store", message=sentence)
         except _SupervisorGone:
             pass
         return 1
@@ -111,11 +115,9 @@ class Persister:
         )
         for piece in loading.pieces():
             self._tell("rows", piece)
-        stored_floor = store.meta("id_floor")
-        known_floor = opening.marker_file.marker.id_floor
         self._tell(
             "loaded",
-            id_floor=max(known_floor, floor(stored_floor) if stored_floor else 1),
+            id_floor=max(opening.marker_file.marker.id_floor, store.id_floor()),
             clean_shutdown=opening.clean_shutdown,
             quarantined=loading.quarantined,
             warnings=opening.warnings,
@@ -224,8 +226,11 @@ class Persister:
         except StopIteration:
             return
         except sqlite3.Error as error:
-            if work.id is not None:
-                self._send(question.error_frame(work.id, f"cannot answer: {error}"))
+            sentence = f"{work.what} failed: {error}"
+            if work.id is None:
+                self._tell("noticed", text=sentence)
+            else:
+                self._send(question.error_frame(work.id, f"cannot answer: {sentence}"))
             return
         self._work.append(work)
         if frame is not None:

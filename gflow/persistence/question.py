@@ -1,8 +1,8 @@
 """What the supervisor may ask the store, and how each answer is made in slices.
 
 A question is a generator: it yields an answer frame, or None when it has worked long enough for one
-slice. Every read record is checked; a damaged one is set aside and left out, and the answer says
-so.
+slice. Every read record is checked; a damaged one is left out, and the answer says so
+(``damaged``); one found in history is set aside at once.
 """
 
 from __future__ import annotations
@@ -36,23 +36,29 @@ def error_frame(id: int, sentence: str) -> bytes:
     return codec.encode_frame("answer", id=id, error=sentence)
 
 
-def _records(store: Store, id: int, items: list[Item], **value: Any) -> Steps:
+def _records(id: int, items: list[Item], **value: Any) -> Steps:
     """Send records in frames; the last one carries the value, and names what was damaged."""
-    good: list[Item] = []
-    damaged: list[list[str | int]] = []
-    for item in items:
-        try:
-            codec.verify(item)
-        except DamagedRecord:
-            damaged.append(list(item.key))
-        else:
-            good.append(item)
+    good, damaged = _sorted_out(items)
+    if damaged:
+        value["damaged"] = [{"key": list(item.key), "reason": text} for item, text in damaged]
     while len(good) > _FRAME_RECORDS:
         yield codec.encode_frame("answer", good[:_FRAME_RECORDS], id=id, more=True)
         good = good[_FRAME_RECORDS:]
-    if damaged:
-        value["damaged"] = damaged
     yield codec.encode_frame("answer", good, id=id, value=value)
+
+
+def _sorted_out(items: list[Item]) -> tuple[list[Item], list[tuple[Item, str]]]:
+    """Items that are whole, and those that are not with the reason."""
+    good: list[Item] = []
+    damaged: list[tuple[Item, str]] = []
+    for item in items:
+        try:
+            codec.verify(item)
+        except DamagedRecord as error:
+            damaged.append((item, str(error)))
+        else:
+            good.append(item)
+    return good, damaged
 
 
 def _history(store: Store, id: int, args: dict[str, Any]) -> Steps:
@@ -65,22 +71,28 @@ def _history(store: Store, id: int, args: dict[str, Any]) -> Steps:
         store, history.Filter(**args), limit, tuple(cursor) if cursor is not None else None
     )
     yield from search.slices()
-    yield from _records(store, id, search.items, cursor=search.cursor)
+    rows = [
+        store.quarantine("history", item.key, "id", item.key[1], reason)
+        for item, reason in _sorted_out(search.items)[1]
+    ]
+    if rows:
+        yield codec.encode_frame("quarantined", rows=rows)
+    yield from _records(id, search.items, cursor=search.cursor)
 
 
 def _job(store: Store, id: int, args: dict[str, Any]) -> Steps:
     found = history.job(store, args["id"])
-    yield from _records(store, id, [] if found is None else [found])
+    yield from _records(id, [] if found is None else [found])
 
 
 def _transitions(store: Store, id: int, args: dict[str, Any]) -> Steps:
     items = history.transitions(store, args["id"], args.get("after", -1))
-    yield from _records(store, id, items, more=len(items) == history.MAX_PAGE)
+    yield from _records(id, items, more=len(items) == history.MAX_PAGE)
 
 
 def _blob(store: Store, id: int, args: dict[str, Any]) -> Steps:
     found = history.blob(store, args["hash"])
-    yield from _records(store, id, [] if found is None else [found])
+    yield from _records(id, [] if found is None else [found])
 
 
 def _summary(store: Store, id: int, args: dict[str, Any]) -> Steps:

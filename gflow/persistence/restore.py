@@ -16,8 +16,6 @@ from typing import Any
 
 from gflow.errors import StoreError
 from gflow.persistence import check, codec, marker, schema, storefile
-from gflow.persistence.codec import DamagedRecord
-from gflow.persistence.committer import floor
 from gflow.persistence.marker import Marker
 from gflow.persistence.setting import store_path
 from gflow.persistence.store import Store, sync_folder
@@ -67,7 +65,7 @@ def _prepare(backup: str, making: str, id_floor: int) -> tuple[int, int]:
         store = Store(making)
         try:
             schema.migrate(store.connection, store.version)
-            id_floor = max(id_floor, _floor_of_store(store))
+            id_floor = max(id_floor, store.id_floor())
             store.begin()
             store.apply([codec.encode(("meta", "id_floor"), {"value": id_floor})])
             store.commit()
@@ -79,16 +77,6 @@ def _prepare(backup: str, making: str, id_floor: int) -> tuple[int, int]:
         raise StoreError(f"cannot restore {backup}: {error}") from error
     _sync(making)
     return id_floor, live
-
-
-def _floor_of_store(store: Store) -> int:
-    """Above every id that the store knows of."""
-    value = store.meta("id_floor")
-    floors = [floor(value) if value else 1]
-    for table in ("live", "history"):
-        (last,) = store.connection.execute(f"SELECT max(id) FROM {table}").fetchone()
-        floors.append((last or 0) + 1)
-    return max(floors)
 
 
 def _floor_of_folder(state_dir: str) -> int:
@@ -120,8 +108,8 @@ def _floor_of_present_store(path: str) -> int:
     except (StoreError, sqlite3.Error):
         return 1
     try:
-        return _floor_of_store(store)
-    except (sqlite3.Error, DamagedRecord):
+        return store.id_floor()
+    except sqlite3.Error:
         return 1
     finally:
         store.abandon()

@@ -47,6 +47,8 @@ class Store:
             raise
 
     def _configure(self, network: bool, relaxed: bool, wal_pages: int) -> None:
+        # A damaged text is for its checksum to find, not a reason to stop reading.
+        self.connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
         execute = self.connection.execute
         execute("PRAGMA locking_mode=EXCLUSIVE")
         wanted = "delete" if network else "wal"
@@ -232,11 +234,45 @@ class Store:
         codec.verify(item := Item(("meta", name), *row))
         return codec.decode(item)
 
-    def quarantine(self, table: str, key: Key, column: str, row: Any, reason: str) -> None:
-        """Set a damaged row aside, in the open transaction: out of its table, into quarantine.
+    def id_floor(self) -> int:
+        """Above every id that the store knows of."""
+        try:
+            value = self.meta("id_floor")
+        except DamagedRecord:
+            value = None
+        floors = [id_floor(value) if value is not None else 1]
+        for table in ("live", "history"):
+            (last,) = self.connection.execute(f"SELECT max(id) FROM {table}").fetchone()
+            floors.append((last or 0) + 1)
+        return max(floors)
 
-        ``column`` and ``row`` name it in its table by primary key.
+    def quarantine(
+        self, table: str, key: Key, column: str, row: Any, reason: str
+    ) -> dict[str, Any]:
+        """Set a damaged row aside: out of its table, into quarantine. Commits.
+
+        ``column`` and ``row`` name it in its table by primary key. Returns what people are told.
         """
+        # What is told travels as JSON, which knows no damaged text.
+        readable = [
+            part if isinstance(part, int) else str(part).encode("utf-8", "replace").decode()
+            for part in key
+        ]
+        self.begin()
+        try:
+            self._set_aside(table, readable, column, row, reason)
+            self.commit()
+        except BaseException:
+            self.rollback()
+            raise
+        return {"table": table, "key": readable, "reason": reason}
+
+    def _set_aside(
+        self, table: str, key: list[str | int], column: str, row: Any, reason: str
+    ) -> None:
+        if isinstance(row, str):
+            row = row.encode("utf-8", "surrogateescape")
+            column = f"CAST({column} AS BLOB)"
         data = "data" if table == "blob" else "record"
         self.connection.execute(
             "INSERT INTO quarantine(origin, key, found_at, reason, crc, record)"
@@ -244,6 +280,11 @@ class Store:
             (table, codec.encode_json(key).decode(), time.time(), reason, row),
         )
         self.connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (row,))
+
+
+def id_floor(value: Any) -> int:
+    """The number in the record of an id floor: ``{"value": n}``, or n itself."""
+    return int(value["value"]) if isinstance(value, dict) else int(value)
 
 
 def create(path: str) -> None:

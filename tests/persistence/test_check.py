@@ -112,10 +112,11 @@ def test_what_was_set_aside_stays_listed(path: str, state_dir: str) -> None:
 
 
 def test_a_damaged_history_row_is_left_out_of_pages(path: str, state_dir: str) -> None:
-    """A page tells which rows it cannot show."""
+    """A page tells which rows it cannot show, and they are set aside."""
     flip(path, b'"name":"job4"')
     supervisor = Supervisor(state_dir)
     supervisor.loaded()
     answer = supervisor.ask("history", users=["bob"])
     assert answer.records == []
-    assert answer.value["damaged"] == [["job", 4]]
+    assert [entry["key"] for entry in answer.value["damaged"]] == [["job", 4]]
+    assert supervisor.ask("info").value["quarantined"] == 1
