@@ -326,12 +326,17 @@ class Launcher:
                 return
             *lines, self._report_rest = (self._report_rest + data).split(b"\n")
             for line in lines:
-                self._pass_on(json.loads(line))
+                try:
+                    report = json.loads(line)
+                    key = (report["job_id"], report["attempt"])
+                except (ValueError, TypeError, KeyError):
+                    continue  # not from a shim
+                self._pass_on(key, report)
             if len(data) < _READ_BYTES:
                 return
 
-    def _pass_on(self, report: Message) -> None:
-        attempt = self._attempts.get((report["job_id"], report["attempt"]))
+    def _pass_on(self, key: Key, report: Message) -> None:
+        attempt = self._attempts.get(key)
         what = report["t"]
         if what == "started":
             report["boot_id"] = self._place.boot_id

@@ -150,6 +150,12 @@ class Driver:
         messages, self.messages = self.messages, []
         return messages
 
+    def drain_into(self, messages: list[dict[str, Any]]) -> bool:
+        """Add what was said so far; False: nothing."""
+        drained = self.drain()
+        messages += drained
+        return bool(drained)
+
     def run(self, *command: str, **fields: Any) -> dict[str, Any]:
         """Start and see the end: the ``exited`` message."""
         self.start(*command, **fields)

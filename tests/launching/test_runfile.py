@@ -1,0 +1,130 @@
+"""Run files: what is written is read, and what is not whole is not believed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gflow.launching import runfile
+
+FACTS = st.dictionaries(
+    st.sampled_from(["a", "b", "message"]),
+    st.none() | st.integers() | st.text() | st.booleans(),
+)
+LINES = st.lists(st.tuples(st.sampled_from(["starting", "started", "exit"]), FACTS), min_size=1)
+
+
+def written(lines: list[tuple[str, dict[str, object]]]) -> bytes:
+    """The bytes of a run file with these lines."""
+    readable, writable = os.pipe()
+    try:
+        for phase, facts in lines:
+            runfile.append(writable, phase, facts)
+        os.close(writable)
+        data = b""
+        while part := os.read(readable, 65536):
+            data += part
+        return data
+    finally:
+        os.close(readable)
+
+
+@given(LINES)
+def test_what_is_written_is_read(lines: list[tuple[str, dict[str, object]]]) -> None:
+    """The newest line of each phase comes back as it was."""
+    contents = runfile.parse(written(lines))
+    expected = {phase: {"phase": phase, **facts} for phase, facts in lines}
+    assert (contents.phases, contents.damaged) == (expected, False)
+
+
+@given(LINES, st.data())
+def test_a_torn_last_line_is_as_if_never_written(
+    lines: list[tuple[str, dict[str, object]]], data: st.DataObject
+) -> None:
+    """A crash in the middle of a write costs that line alone."""
+    before = written(lines)
+    last = written([("exit", {"exit_code": 0})])
+    cut = data.draw(st.integers(0, len(last) - 1))
+    assert runfile.parse(before + last[:cut]).phases == runfile.parse(before).phases
+
+
+@given(LINES, st.data())
+def test_a_flipped_bit_is_noticed(
+    lines: list[tuple[str, dict[str, object]]], data: st.DataObject
+) -> None:
+    """No changed line is believed; the worst is that it is missing."""
+    intact = written(lines)
+    position = data.draw(st.integers(0, len(intact) - 1))
+    damaged = bytearray(intact)
+    damaged[position] ^= 1 << data.draw(st.integers(0, 7))
+    said = list(runfile.parse(intact).phases.values())
+    said += [{"phase": phase, **facts} for phase, facts in lines]
+    assert all(facts in said for facts in runfile.parse(bytes(damaged)).phases.values())
+
+
+@given(st.binary())
+def test_any_bytes_can_be_parsed(data: bytes) -> None:
+    """Garbage is damage, not an error."""
+    contents = runfile.parse(data)
+    assert contents.damaged or contents.phases
+
+
+def test_garbage_does_not_hide_the_next_line() -> None:
+    """A line begins on a line of its own whatever stands before it."""
+    contents = runfile.parse(b"garbage" + written([("exit", {"exit_code": 3})]))
+    assert contents.get("exit") == {"phase": "exit", "exit_code": 3}
+    assert contents.damaged
+
+
+def test_an_empty_file_is_damaged() -> None:
+    """A shim writes its first line before anything can happen: an empty file was emptied."""
+    assert runfile.parse(b"").damaged
+
+
+def test_a_run_file_is_made_once(tmp_path: Path) -> None:
+    """The second attempt to begin the same attempt fails."""
+    path = str(tmp_path / "1.1")
+    runfile.create(path)
+    with pytest.raises(FileExistsError):
+        runfile.create(path)
+
+
+def test_the_lock_is_the_sign_of_life(tmp_path: Path) -> None:
+    """It is seen as long as the maker has the file open, and names the maker."""
+    path = str(tmp_path / "1.1")
+    fd = runfile.create(path)
+    runfile.append(fd, "starting", {})
+    read = runfile.read(path)
+    assert read is not None and read[1] and runfile.holder(path) == os.getpid()
+    os.close(fd)
+    read = runfile.read(path)
+    assert read is not None and not read[1] and runfile.holder(path) is None
+
+
+def test_a_living_shims_file_is_not_taken_over(tmp_path: Path) -> None:
+    """A follower gets the file only when nobody holds it."""
+    path = str(tmp_path / "1.1")
+    fd = runfile.create(path)
+    assert runfile.reopen(path) is None
+    os.close(fd)
+    taken = runfile.reopen(path)
+    assert taken is not None
+    fcntl.flock(taken, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    """A run file that is a link was not made by us: nothing in it counts."""
+    (tmp_path / "other").write_bytes(written([("exit", {"exit_code": 0})]))
+    (tmp_path / "1.1").symlink_to(tmp_path / "other")
+    read = runfile.read(str(tmp_path / "1.1"))
+    assert read is not None and read[0].damaged and not read[0].phases
+
+
+def test_a_missing_file_is_none(tmp_path: Path) -> None:
+    """There is nothing to say about it."""
+    assert runfile.read(str(tmp_path / "1.1")) is None
