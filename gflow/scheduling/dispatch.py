@@ -86,6 +86,8 @@ class _Pass:
             account = _refusing(bucket, request)
             if account is not None:
                 queue.park(bucket, account)
+                if at == 0:
+                    return False  # the class has a new place in the order
                 continue
             item = self.core.live.item(id_of(ranks[at]))
             assert item is not None

@@ -124,6 +124,7 @@ def split(core: Core, array: Array, position: int) -> Job:
         core.live.waits.pop(array.id, None)
     core.live.counts[State.PENDING] -= 1  # counted again with its Job
     core.live.add(job)
+    core.live.change(job)
     core.live.tallies[array.id].own[position] = None
     watch(core, job)
     return job

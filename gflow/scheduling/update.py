@@ -127,11 +127,13 @@ def _priority(item: Item, event: Update) -> int:
 def _apply(core: Core, item: Item, spec: Spec, event: Update, now: Instant) -> None:
     changes = event.changes
     lifecycle.leave(core, item)
-    if "dependencies" in changes or "dependency_mode" in changes:
+    renamed = spec.name != item.spec.name
+    depends_anew = "dependencies" in changes or "dependency_mode" in changes
+    if depends_anew or renamed:
         core.dependencies.unwatch(core.live, item)
-    if spec.name != item.spec.name:
+    if renamed:
         core.live.unname(item)
-    renamed, item.spec = spec.name != item.spec.name, spec
+    item.spec = spec
     if renamed:
         core.live.name(item)
     item.priority = _priority(item, event)
@@ -141,9 +143,10 @@ def _apply(core: Core, item: Item, spec: Spec, event: Update, now: Instant) -> N
         account = core.accounts.get(("array", item.id))
         account.max_running = item.limit
         core.queue.unpark(account)
-    if "dependencies" in changes or "dependency_mode" in changes:
+    if depends_anew:
         item.met = frozenset()
         admission.note_facts(core, spec, dict(event.ended))
+    if depends_anew or renamed:
         lifecycle.watch(core, item)
     core.live.change(item)
     lifecycle.enter(core, item, now)

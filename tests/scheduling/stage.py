@@ -166,7 +166,7 @@ class Stage:
         twin.scheduler = Scheduler(self.settings, self.machine, BOOT)
         live = {key for key, record in self.saved.items() if not record.get("final")}
         memory = set(self.scheduler.keys())
-        wanted = sorted(live | (memory & set(self.saved)), key=str)
+        wanted = sorted(live | self._parents(live) | (memory & set(self.saved)), key=str)
         ended, positions = self._history(live)
         twin.scheduler.load(
             [(key, self.saved[key]) for key in wanted if key[0] != "transition"],
@@ -178,6 +178,19 @@ class Stage:
         twin.scheduler.commit_id_floor(1 << 40)
         twin.saved = dict(self.saved)
         return twin
+
+    def _parents(self, live: set[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
+        """Keys of ended jobs that live ones depend on, and of their arrays: they come along."""
+        named = {
+            parent
+            for key in live
+            for dependency in self.saved[key].get("spec", {}).get("dependencies", ())
+            for parent in dependency.get("jobs", ())
+        }
+        named |= {
+            self.saved["job", one].get("array_id") for one in named if ("job", one) in self.saved
+        }
+        return {(kind, one) for kind in ("job", "array") for one in named} & set(self.saved)
 
     def _history(
         self, live: set[tuple[Any, ...]]
