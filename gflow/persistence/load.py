@@ -166,7 +166,7 @@ def blobs(record: dict[str, Any]) -> Iterator[str]:
 def dependencies(record: dict[str, Any]) -> Iterator[tuple[str, list[int]]]:
     """Type and job ids of each dependency in a job's or array's record."""
     for dependency in (record.get("spec") or {}).get("dependencies") or ():
-        yield dependency["type"], dependency["jobs"]
+        yield dependency["type"], dependency.get("jobs", [])
 
 
 def _in_pieces(items: Iterator[Item]) -> Iterator[list[Item]]:

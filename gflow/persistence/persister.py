@@ -33,6 +33,8 @@ from gflow.process import child
 
 #: Long work tells that it goes on, this often.
 _BUSY_S = 1.0
+#: poll(2) takes no more than a few weeks.
+_LONGEST_WAIT_MS = 3_600_000
 
 
 class _SupervisorGone(Exception):
@@ -152,7 +154,7 @@ class Persister:
         due_s = self._round_at_s
         if self._committer.retry_at_s is not None:
             due_s = min(due_s, self._committer.retry_at_s)
-        return max(0, math.ceil(1000 * (due_s - time.monotonic())))
+        return max(0, min(_LONGEST_WAIT_MS, math.ceil(1000 * (due_s - time.monotonic()))))
 
     def _receive(self) -> bytes:
         try:

@@ -17,6 +17,8 @@ from gflow.persistence.codec import DamagedRecord, Item
 from gflow.persistence.store import Store
 
 _FRAME_RECORDS = 100
+#: Rows of sums in one answer.
+_MAX_SUMS = 10_000
 
 Steps = Iterator[bytes | None]
 
@@ -96,7 +98,13 @@ def _blob(store: Store, id: int, args: dict[str, Any]) -> Steps:
 
 
 def _summary(store: Store, id: int, args: dict[str, Any]) -> Steps:
-    yield value_frame(id, summary.rows(store.connection, **args))
+    report = summary.Report(store.connection, **args)
+    yield from report.slices()
+    rows = report.rows
+    if len(rows) > _MAX_SUMS:
+        yield error_frame(id, f"cannot report: {len(rows)} rows are too many for one answer")
+    else:
+        yield value_frame(id, rows)
 
 
 def _info(store: Store, id: int, args: dict[str, Any]) -> Steps:

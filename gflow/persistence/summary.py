@@ -7,8 +7,11 @@ requeued. Rows stay when the history behind them is purged.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+#: What rows can be told apart by.
+GROUPS = ("day", "user", "project", "state")
 _DAY_S = 86400
 _MIB = 1 << 20
 _COLUMNS = (
@@ -71,6 +74,7 @@ def add(connection: sqlite3.Connection, record: dict[str, Any], sign: int = 1) -
 
 
 def _sums(record: dict[str, Any]) -> tuple[int, ...]:
+    """Values of the columns. Records leave out what has its default, as one cpu has."""
     usage = record.get("usage") or {}
     asked = (record.get("spec") or {}).get("resources") or {}
     finished_at = outline(record).finished_at
@@ -84,7 +88,7 @@ def _sums(record: dict[str, Any]) -> tuple[int, ...]:
         round(1000 * wait_s),
         round(1000 * elapsed_s),
         round(1000 * (usage.get("cpu_s") or 0.0)),
-        round(1000 * elapsed_s * (asked.get("cpus") or 0)),
+        round(1000 * elapsed_s * asked.get("cpus", 1)),
         round(1000 * (usage.get("gpu_s") or 0.0)),
         round(1000 * elapsed_s * (asked.get("gpus") or 0)),
         round(elapsed_s * (usage.get("max_rss_bytes") or 0) / _MIB),
@@ -92,30 +96,62 @@ def _sums(record: dict[str, Any]) -> tuple[int, ...]:
     )
 
 
-def rows(
-    connection: sqlite3.Connection,
-    *,
-    since_day: int | None = None,
-    until_day: int | None = None,
-    user: str | None = None,
-    project: str | None = None,
-) -> list[dict[str, Any]]:
-    """Rows of the table, oldest day first; days are whole days since the epoch (UTC), inclusive."""
-    conditions = ["1"]
-    values: list[Any] = []
-    for condition, value in (
-        ("day >= ?", since_day),
-        ("day <= ?", until_day),
-        ("user = ?", user),
-        ("project = ?", project),
-    ):
-        if value is not None:
-            conditions.append(condition)
-            values.append(value)
-    names = ("day", "user", "project", "state", *_COLUMNS)
-    found = connection.execute(
-        f"SELECT {', '.join(names)} FROM summary WHERE {' AND '.join(conditions)}"
-        " ORDER BY day, user, project, state",
-        values,
-    )
-    return [dict(zip(names, row)) for row in found]
+class Report:
+    """Sums over a span of days: iterate ``slices`` to its end, then read ``rows``.
+
+    Days are whole days since the epoch (UTC), both ends inclusive; None means open. ``by`` names
+    the columns that rows are told apart by, of ``day, user, project, state``.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        since_day: int | None = None,
+        until_day: int | None = None,
+        user: str | None = None,
+        project: str | None = None,
+        by: Sequence[str] = GROUPS,
+    ) -> None:
+        assert set(by) <= set(GROUPS), by
+        self._connection = connection
+        self._since_day = since_day
+        self._until_day = until_day
+        self._filters = [
+            (name, value) for name, value in (("user", user), ("project", project)) if value
+        ]
+        self._by = tuple(by)
+        self._sums: dict[tuple[Any, ...], list[int]] = {}
+
+    def slices(self) -> Iterator[None]:
+        """Add up one day after the other; yields between days."""
+        first, last = self._connection.execute("SELECT min(day), max(day) FROM summary").fetchone()
+        if first is None:
+            return
+        day = first if self._since_day is None else max(first, self._since_day)
+        end = last if self._until_day is None else min(last, self._until_day)
+        while day is not None and day <= end:
+            self._add_day(day)
+            yield
+            (day,) = self._connection.execute(
+                "SELECT min(day) FROM summary WHERE day > ?", (day,)
+            ).fetchone()
+
+    def _add_day(self, day: int) -> None:
+        condition = "".join(f" AND {name} = ?" for name, _ in self._filters)
+        found = self._connection.execute(
+            f"SELECT {', '.join((*GROUPS, *_COLUMNS))} FROM summary WHERE day = ?{condition}",
+            (day, *(value for _, value in self._filters)),
+        )
+        places = [GROUPS.index(name) for name in self._by]
+        for row in found:
+            group = tuple(row[place] for place in places)
+            sums = self._sums.setdefault(group, [0] * len(_COLUMNS))
+            for place, value in enumerate(row[len(GROUPS) :]):
+                sums[place] += value
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per group, in order of the groups."""
+        names = (*self._by, *_COLUMNS)
+        return [dict(zip(names, (*group, *self._sums[group]))) for group in sorted(self._sums)]
