@@ -26,13 +26,18 @@ class Failure(Exception):
         self.code = code
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Knows the width: argparse would load shutil and two compressors to learn it."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32, width=min(100, rendering.screen_width() - 2))
+
+
 class Parser(argparse.ArgumentParser):
     """argparse without abbreviations, with errors of one safe sentence."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(
-            allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options
-        )
+        super().__init__(allow_abbrev=False, formatter_class=_Formatter, **options)
 
     def error(self, message: str) -> NoReturn:
         """One sentence, exit 2."""

@@ -10,7 +10,6 @@ import os
 import sys
 from importlib import import_module
 
-from gflow import __version__
 from gflow.api.quantity import GrammarError
 from gflow.api.wire import Broken, Refusal, Unreachable
 from gflow.cli import rendering
@@ -46,7 +45,7 @@ COMMANDS = {
     "status": ("service", "how the supervisor and its processes are"),
     "ping": ("service", "whether the supervisor answers"),
     "start": ("service", "start a supervisor in the background"),
-    "stop": ("service", "end the supervisor; running jobs live on"),
+    "stop": ("stopping", "end the supervisor; running jobs live on"),
     "drain": ("maintenance", "start no more jobs"),
     "undrain": ("maintenance", "start jobs again"),
     "backup": ("maintenance", "write a copy of the store to a file"),
@@ -153,6 +152,8 @@ def _leading_options(words: list[str]) -> tuple[str | None, bool, list[str]]:
         elif word in ("-h", "--help"):
             return None, False, []
         elif word in ("-V", "--version"):
+            from gflow import __version__
+
             print(f"gflowctl {__version__}")
             raise SystemExit(0)
         else:

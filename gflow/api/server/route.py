@@ -12,9 +12,16 @@ from gflow.api.field import Invalid
 from gflow.api.grammar import MAX_ID
 from gflow.api.operations import Action, JobFilter, JobReference, Operations, Peer, Submission
 from gflow.api.quantity import GrammarError, parse_signal
-from gflow.api.server import body, query, stream
+from gflow.api.server.body import dumps, dumps_page, read_items, read_object
 from gflow.api.server.connection import Connection, Limits
-from gflow.api.server.query import Query
+from gflow.api.server.query import Query, Resolve, conditions_of, history_filter, job_filter
+from gflow.api.server.stream import (
+    LOG_BYTES,
+    Streams,
+    follow_events,
+    follow_log,
+    log_headers,
+)
 from gflow.api.server.turn import Turn
 from gflow.api.specification import Parser, parse_changes, references_of
 from gflow.errors import Refused
@@ -25,7 +32,7 @@ _MAX_KEY = 255
 class Routes:
     """Handlers of one server; each turns a request into one call of the operations."""
 
-    def __init__(self, operations: Operations, limits: Limits, streams: stream.Streams) -> None:
+    def __init__(self, operations: Operations, limits: Limits, streams: Streams) -> None:
         self._operations = operations
         self._limits = limits
         self._streams = streams
@@ -86,7 +93,7 @@ class Routes:
 
     async def _raw_specs(self, request: web.Request) -> list[object]:
         raws: list[object] = []
-        async for raw in body.read_items(request, self._limits):
+        async for raw in read_items(request, self._limits):
             if len(raws) >= self._limits.specs:
                 raise Refused(
                     Refused.TOO_LARGE, f"cannot submit more than {self._limits.specs} jobs at once"
@@ -102,7 +109,7 @@ class Routes:
         """A page of live jobs (``all=true``: recently ended ones too)."""
         asked = Query(request, "all", "cursor", "limit", filters=True)
         peer = _peer(request)
-        which = await query.job_filter(
+        which = await job_filter(
             asked.conditions(), self._resolver(peer), ended=asked.flag("all", False)
         )
         cursor, limit = asked.page
@@ -116,7 +123,7 @@ class Routes:
             None if asked.text(key) is None else asked.number(key, 0, -(1 << 36), 1 << 36)
             for key in ("since", "before")
         )
-        which = await query.history_filter(asked.conditions(), self._resolver(peer), since, before)
+        which = await history_filter(asked.conditions(), self._resolver(peer), since, before)
         cursor, limit = asked.page
         return await _page(await self._operations.history(peer, which, cursor=cursor, limit=limit))
 
@@ -176,10 +183,10 @@ class Routes:
             job_id,
             stream=which,
             offset=asked.integer("offset", 0, -MAX_ID, MAX_ID),
-            limit_bytes=asked.integer("limit", stream.LOG_BYTES, 1, stream.LOG_BYTES),
+            limit_bytes=asked.integer("limit", LOG_BYTES, 1, LOG_BYTES),
         )
         if asked.flag("follow", False):
-            return await stream.follow_log(
+            return await follow_log(
                 request,
                 _connection(request),
                 self._operations,
@@ -189,7 +196,7 @@ class Routes:
                 which,
                 piece,
             )
-        return web.Response(body=piece.data, headers=stream.log_headers(piece))
+        return web.Response(body=piece.data, headers=log_headers(piece))
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events, from ``Last-Event-ID`` on; ``job`` (repeated) narrows them."""
@@ -198,7 +205,7 @@ class Routes:
         words = asked.words("job")
         jobs = None if words is None else {await self._resolve(peer, word) for word in words}
         last_id = request.headers.get("Last-Event-ID")
-        return await stream.follow_events(
+        return await follow_events(
             request,
             _connection(request),
             self._operations.feed,
@@ -214,7 +221,7 @@ class Routes:
         """Change fields of one job; null clears."""
         wait = Query(request, "wait").flag("wait", True)
         peer = _peer(request)
-        raw = await body.read_object(request, self._limits)
+        raw = await read_object(request, self._limits)
         job_id = await self._job_id(request, peer)
         references = {
             reference: await self._operations.resolve(peer, reference)
@@ -228,8 +235,8 @@ class Routes:
         action = _action(request)
         wait = Query(request, "wait").flag("wait", True)
         peer = _peer(request)
-        options = await body.read_object(request, self._limits)
-        query.conditions_of(options, "signal", "tree")
+        options = await read_object(request, self._limits)
+        conditions_of(options, "signal", "tree")
         number, tree = _signal_of(action, options)
         which = JobFilter(ids=(await self._job_id(request, peer),), ended=True)
         answer = await self._operations.act(
@@ -244,15 +251,15 @@ class Routes:
         action = _action(request)
         wait = Query(request, "wait").flag("wait", True)
         peer = _peer(request)
-        options = await body.read_object(request, self._limits)
-        conditions = query.conditions_of(options, "signal", "tree", "all")
+        options = await read_object(request, self._limits)
+        conditions = conditions_of(options, "signal", "tree", "all")
         if not conditions and options.get("all") is not True:
             raise Refused(
                 Refused.INVALID,
                 f"cannot {action} jobs: none is named; name jobs, users, states, names or all",
             )
         number, tree = _signal_of(action, options)
-        which = await query.job_filter(
+        which = await job_filter(
             conditions, self._resolver(peer), ended="id" in conditions or action == Action.REQUEUE
         )
         answer = await self._operations.act(
@@ -305,11 +312,11 @@ class Routes:
 
     async def _options(self, request: web.Request, *known: str) -> dict[str, Any]:
         Query(request)
-        options = await body.read_object(request, self._limits)
-        query.conditions_of(options, *known)
+        options = await read_object(request, self._limits)
+        conditions_of(options, *known)
         return options
 
-    def _resolver(self, peer: Peer) -> query.Resolve:
+    def _resolver(self, peer: Peer) -> Resolve:
         async def resolve(reference: JobReference) -> int:
             if reference.id is not None and reference.task is None:
                 return reference.id
@@ -369,8 +376,8 @@ def _idempotency_key(request: web.Request) -> str | None:
 
 
 def _answer(value: dict[str, Any], status: int = 200) -> web.Response:
-    return web.Response(body=body.dumps(value), status=status, content_type="application/json")
+    return web.Response(body=dumps(value), status=status, content_type="application/json")
 
 
 async def _page(page: dict[str, Any]) -> web.Response:
-    return web.Response(body=await body.dumps_page(page), content_type="application/json")
+    return web.Response(body=await dumps_page(page), content_type="application/json")

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gflow.api import grammar
+from gflow.api.quantity import GrammarError
+
+
+@pytest.mark.parametrize(
+    ("text", "jobs"),
+    [
+        ("7", ["7"]),
+        ("3-5", ["3", "4", "5"]),
+        ("4,6", ["4", "6"]),
+        ("7_3", ["7_3"]),
+        ("7_1-3", ["7_1", "7_2", "7_3"]),
+        ("@,@~1", ["@", "@~1"]),
+    ],
+)
+def test_lists_of_jobs(text: str, jobs: list[str]) -> None:
+    """Ids, ranges, tasks and @ are taken apart."""
+    assert grammar.parse_references(text) == jobs
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0",
+        "-1",
+        str(2**63),
+        "1e3",
+        "0x1",
+        " 1",
+        "\uff11",
+        "",
+        "9-3",
+        "7_",
+        "_7",
+        "@~",
+        "1,,2",
+        "1-",
+    ],
+)
+def test_other_ids_are_refused(text: str) -> None:
+    """Zero, negative, huge, blank, foreign digits: each is a clean error."""
+    with pytest.raises(GrammarError):
+        grammar.parse_references(text)
+
+
+def test_a_long_range_is_refused_at_once() -> None:
+    """A range never becomes a list that fills the memory."""
+    with pytest.raises(GrammarError, match="more than"):
+        grammar.parse_references("1-9999999999999")
+
+
+@pytest.mark.parametrize(
+    ("text", "ranges", "limit"),
+    [
+        ("1-100%4", [(1, 100, 1)], 4),
+        ("0", [(0, 0, 1)], None),
+        ("5,1,3", [(1, 1, 1), (3, 3, 1), (5, 5, 1)], None),
+        ("1-10:2", [(1, 9, 2)], None),
+        ("1-9:2,2-10:2", [(1, 10, 1)], None),
+        ("1-5,3-8", [(1, 8, 1)], None),
+    ],
+)
+def test_arrays(text: str, ranges: list[tuple[int, int, int]], limit: int | None) -> None:
+    """Lists, steps and a limit; overlapping ranges are merged, each task stands once."""
+    assert grammar.parse_array(text) == (ranges, limit)
+
+
+@pytest.mark.parametrize("text", ["", "x", "5-1", "1-9%0", "1-9%x", "1-9:0", "0-9999999999", "-1"])
+def test_other_arrays_are_refused(text: str) -> None:
+    """Empty arrays, backward ranges, a limit or step of zero, huge numbers are errors."""
+    with pytest.raises(GrammarError):
+        grammar.parse_array(text)
+
+
+@given(st.sets(st.integers(0, 300), min_size=1, max_size=40), st.none() | st.integers(1, 9))
+def test_arrays_survive_formatting(tasks: set[int], limit: int | None) -> None:
+    """format_array writes what parse_array reads as the same tasks."""
+    text = ",".join(map(str, sorted(tasks, reverse=True)))
+    ranges, _ = grammar.parse_array(text)
+    again, found_limit = grammar.parse_array(grammar.format_array(ranges, limit))
+    assert {t for a, b, s in again for t in range(a, b + 1, s)} == tasks
+    assert found_limit == limit
+
+
+def test_dependencies_of_all() -> None:
+    """Commas mean that every condition must come true."""
+    assert grammar.parse_dependencies("afterok:1:2-3,afterany:4_5,singleton") == (
+        "all",
+        [("afterok", ["1", "2", "3"], 0.0), ("afterany", ["4_5"], 0.0), ("singleton", [], 0.0)],
+    )
+
+
+def test_dependencies_of_any() -> None:
+    """Question marks mean that one of the conditions is enough."""
+    assert grammar.parse_dependencies("afterok:1?afternotok:2")[0] == "any"
+
+
+def test_a_bare_job_is_afterok() -> None:
+    """``-d @`` is the short way to say: after my last job succeeded."""
+    assert grammar.parse_dependencies("@,7") == (
+        "all",
+        [("afterok", ["@"], 0.0), ("afterok", ["7"], 0.0)],
+    )
+
+
+def test_a_delay_counts_in_minutes() -> None:
+    """after:7+10 is ten minutes after job 7 began."""
+    assert grammar.parse_dependencies("after:7+10") == ("all", [("after", ["7"], 600.0)])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "foo:1", "afterok", "afterok:", "afterok:x", "afterok:1+5", "a?b,c", "singleton:1"]
+)
+def test_other_dependencies_are_refused(text: str) -> None:
+    """Unknown types, missing jobs and mixtures of all and any are errors."""
+    with pytest.raises(GrammarError):
+        grammar.parse_dependencies(text)
+
+
+@given(st.text(alphabet="0123456789-_,:%@~?+afterok ", max_size=30))
+def test_parsers_raise_nothing_but_grammar_errors(text: str) -> None:
+    """Any text at all is parsed or is a GrammarError."""
+    for parse in (grammar.parse_references, grammar.parse_array, grammar.parse_dependencies):
+        try:
+            parse(text)
+        except GrammarError as error:
+            assert str(error).isprintable()
