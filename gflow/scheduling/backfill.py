@@ -28,6 +28,11 @@ class Barrier:
         #: When the reserved job is expected to start; infinity: nobody can tell.
         self.starts_boot_s = starts_boot_s
 
+    def stops(self, end_boot_s: float) -> bool:
+        """Whether a job with this end would still run when the barrier comes."""
+        # An unknown end reaches even a barrier at an unknown moment.
+        return end_boot_s > self.at_boot_s or end_boot_s == inf
+
 
 def reserve(core: Core, item: Item, now: Instant) -> Barrier | None:
     """The reservation of a blocked job; None when it would not fit the idle machine as it is."""
@@ -69,9 +74,3 @@ def _kept(core: Core, item: Item) -> Pool:
         gpu_ids = tuple(pool.accepting(request)[: request.gpus])
     pool.book(request, gpu_ids or ())
     return pool
-
-
-def crossed(barriers: list[Barrier], end_boot_s: float) -> list[Barrier]:
-    """Barriers that a job with this end would still run at."""
-    # An unknown end crosses even a barrier at an unknown moment.
-    return [b for b in barriers if end_boot_s > b.at_boot_s or end_boot_s == inf]

@@ -27,19 +27,12 @@ _ID_MASK = (1 << _ID_BITS) - 1
 _MILLI = 1000
 _TOP = 1 << 62
 
-BucketKey = tuple[Resources, str, str | None, str | None, int | None, int]
+BucketKey = tuple[Resources, str, str | None, str | None, int | None]
 
 
 def id_of(key: int) -> int:
     """The item that a key or rank stands for."""
     return key & _ID_MASK
-
-
-def limit_class(time_limit_s: float | None) -> int:
-    """Time limits within half an octave share a bucket, so its first item speaks for all."""
-    if time_limit_s is None:
-        return -1
-    return int(max(time_limit_s, 1.0) ** 2).bit_length()
 
 
 class Bucket:
@@ -97,14 +90,7 @@ class ClassQueue:
         spec = item.spec
         array_id = item.id if isinstance(item, Array) else item.array_id
         limited = array_id if spec.array is not None else None
-        return (
-            spec.resources,
-            spec.user,
-            spec.project,
-            spec.group,
-            limited,
-            limit_class(spec.time_limit_s),
-        )
+        return spec.resources, spec.user, spec.project, spec.group, limited
 
     def add(self, item: Item, accounts: tuple[Account, ...]) -> None:
         """Put an eligible item in; ``accounts`` are those that limit its bucket."""

@@ -148,7 +148,8 @@ class Dependencies:
 
     def impossible(self, child: Item) -> bool:
         """Whether a watched item can never start as things stand."""
-        counts = self.by_child.get(child.id, {}).values()
+        open_ones = self.by_child.get(child.id, {}).items()
+        counts = [three for index, three in open_ones if index not in child.met]
         if child.spec.dependency_mode == "any":
             return all(never == pairs for pairs, _, never in counts)
         return any(never for _, _, never in counts)

@@ -7,7 +7,7 @@ from gflow.model.resources import Resources
 from gflow.model.state import Instant
 from gflow.scheduling import lifecycle
 from gflow.scheduling.account import Account
-from gflow.scheduling.backfill import Barrier, crossed, reserve
+from gflow.scheduling.backfill import Barrier, reserve
 from gflow.scheduling.class_queue import Bucket, id_of
 from gflow.scheduling.core import Core
 from gflow.scheduling.placement import place
@@ -81,6 +81,8 @@ class _Pass:
         queue = self.core.queue
         ranks = queue.classes[request]
         at = 0
+        # Which barriers an item crosses -> it would not fit them.
+        refused: set[int] = set()
         while at < len(ranks) and self.left > 0:
             bucket = queue.by_rank[ranks[at]]
             account = _refusing(bucket, request)
@@ -89,21 +91,33 @@ class _Pass:
                 if at == 0:
                     return False  # the class has a new place in the order
                 continue
-            item = self.core.live.item(id_of(ranks[at]))
-            assert item is not None
-            if self._start(item):
-                return True
-            self.left -= 1
+            keys = iter(bucket.keys) if self.barriers else (bucket.keys.first(),)
+            for key in keys:
+                item = self.core.live.item(id_of(key))
+                assert item is not None
+                if self._start(item, refused):
+                    return True
+                self.left -= 1
+                if self.left <= 0 or len(refused) == 1 << len(self.barriers):
+                    break
             at += 1
         return False
 
-    def _start(self, item: Item) -> bool:
+    def _start(self, item: Item, refused: set[int]) -> bool:
+        """Start an item unless it would run into a barrier that has no room for it."""
         core = self.core
         end_boot_s = self.now.boot_s + core.time_limit_s(item)
-        barriers = crossed(self.barriers, end_boot_s)
+        barriers, crossing = [], 0
+        for number, barrier in enumerate(self.barriers):
+            if barrier.stops(end_boot_s):
+                barriers.append(barrier)
+                crossing |= 1 << number
+        if crossing in refused:
+            return False
         pools = [core.pool, *(barrier.pool for barrier in barriers)]
         gpu_ids = place(item.spec.resources, pools, core.settings, item.id)
         if gpu_ids is None:
+            refused.add(crossing)
             return False
         for barrier in barriers:
             barrier.pool.book(item.spec.resources, gpu_ids)

@@ -9,7 +9,7 @@ from gflow.model.job import Array, Job
 from gflow.model.resources import Resources
 from gflow.model.state import TERMINAL, Instant, Reason, State
 from gflow.scheduling.account import Account
-from gflow.scheduling.backfill import crossed, reserve
+from gflow.scheduling.backfill import reserve
 from gflow.scheduling.core import Core
 from gflow.scheduling.dependency import NEVER as IMPOSSIBLE
 from gflow.scheduling.dependency import TRUE, Pair, phase, verdict
@@ -268,8 +268,9 @@ def _behind(core: Core, item: Item, now: Instant) -> list[Blocker]:
     barrier = reserve(core, first, now)
     if barrier is None:
         return []
-    crossing = crossed([barrier], now.boot_s + core.time_limit_s(item))
-    pools = [core.pool, *(one.pool for one in crossing)]
+    pools = [core.pool]
+    if barrier.stops(now.boot_s + core.time_limit_s(item)):
+        pools.append(barrier.pool)
     if place(item.spec.resources, pools, core.settings, item.id) is not None:
         return []
     until = wall(now, barrier.starts_boot_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from gflow.model.job import Array, Job
 from gflow.model.state import ACTIVE, TERMINAL, State
-from gflow.scheduling.backfill import crossed, reserve
+from gflow.scheduling.backfill import reserve
 from gflow.scheduling.core import Core
 from gflow.scheduling.dependency import satisfied
 from gflow.scheduling.interval import total, union
@@ -196,7 +196,7 @@ def _work_conserving(core: Core) -> None:
         if any(account.refuses(bucket.key[0]) for account in bucket.accounts):
             continue
         end = core.now.boot_s + core.time_limit_s(item)
-        pools = [core.pool, *(one.pool for one in crossed(barriers, end))]
+        pools = [core.pool, *(one.pool for one in barriers if one.stops(end))]
         placed = place(item.spec.resources, pools, core.settings, item.id)
         assert placed is None, f"{_name(item)} could start and does not"
     for bucket in core.queue.buckets.values():
