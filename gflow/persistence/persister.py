@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from gflow.errors import StoreError
 from gflow.persistence import backup, codec, load, question
+from gflow.persistence.check import Check
 from gflow.persistence.codec import Item
 from gflow.persistence.committer import Committer
 from gflow.persistence.housekeeping import Housekeeper
@@ -33,6 +34,7 @@ from gflow.process import child
 
 #: Long work tells that it goes on, this often.
 _BUSY_S = 1.0
+_REST_MS = 5
 #: poll(2) takes no more than a few weeks.
 _LONGEST_WAIT_MS = 3_600_000
 
@@ -65,6 +67,7 @@ class Persister:
         self._work: deque[_Work] = deque()
         self._busy_at_s = 0.0
         self._backing_up = False
+        self._check_later = False
         self._housekeeper = Housekeeper(settings.keep_history_s)
         # The first round comes when the start is long over.
         self._round_at_s = time.monotonic() + min(60.0, settings.housekeeping_interval_s)
@@ -85,6 +88,7 @@ class Persister:
             return self._refuse(explain(self._settings.store_path, error))
         except _SupervisorGone:
             return 0
+        self._check_later = opening.check_later
         self._committer = Committer(self._settings, opening, self._tell)
         self._committer.listeners.append(self._housekeeper.note)
         try:
@@ -150,7 +154,8 @@ class Persister:
 
     def _patience_ms(self) -> int:
         if self._work and not self._committer.open_transaction:
-            return 0
+            # What nobody waits for leaves every other moment to the machine's jobs.
+            return 0 if any(work.id is not None for work in self._work) else _REST_MS
         due_s = self._round_at_s
         if self._committer.retry_at_s is not None:
             due_s = min(due_s, self._committer.retry_at_s)
@@ -214,9 +219,22 @@ class Persister:
             return
         self._round_at_s = time.monotonic() + self._settings.housekeeping_interval_s
         store = self._committer.store
-        if store is not None and self._committer.retry_at_s is None:
-            steps = self._housekeeper.round(store, time.time())
-            self._work.append(_Work("housekeeping", None, steps))
+        if store is None or self._committer.retry_at_s is not None:
+            return
+        steps = self._housekeeper.round(store, time.time())
+        self._work.append(_Work("housekeeping", None, steps))
+        if self._check_later:
+            self._check_later = False
+            self._work.append(_Work("check", None, self._late_check(store)))
+
+    def _late_check(self, store: Store) -> Iterator[bytes | None]:
+        """What the start did not wait for."""
+        check = Check(store)
+        yield from check.slices()
+        problems = check.findings.problems
+        if problems:
+            text = f"{store.path} has {len(problems)} damaged places: {'; '.join(problems[:5])}"
+            yield codec.encode_frame("noticed", text=text)
 
     def _slice(self) -> None:
         """Do one slice of the work whose turn it is."""

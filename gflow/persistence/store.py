@@ -106,10 +106,13 @@ class Store:
         except sqlite3.Error:
             pass
 
-    def quick_check(self) -> list[str]:
-        """What SQLite finds wrong with the file's structure; empty when nothing."""
-        found = [row[0] for row in self.connection.execute("PRAGMA quick_check(20)")]
-        return [] if found == ["ok"] else found
+    def quick_check(self, tables: Sequence[str] = ("",)) -> list[str]:
+        """What SQLite finds wrong with the structure of the file, or of some tables alone."""
+        findings = []
+        for table in tables:
+            of = f"({table})" if table else ""
+            findings += [row[0] for row in self.connection.execute(f"PRAGMA quick_check{of}")]
+        return [finding for finding in findings if finding != "ok"]
 
     def figures(self) -> dict[str, Any]:
         """Sizes for people: rows of the small tables, pages of the file."""

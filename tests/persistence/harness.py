@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import select
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
+import gflow
 from gflow.model.record import Key, Record
 from gflow.persistence import message, persister
 from gflow.persistence.link import Link
 from gflow.process.channel import Channel, ChannelClosed
 
 DEADLINE_S = 20.0
+#: The package is found wherever the tests run.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(gflow.__file__))}
 M = TypeVar("M")
 
 
@@ -51,6 +57,7 @@ class Supervisor:
         self.link = Link(lambda key: self.memory.get(key), **settings.pop("link", {}))
         self.settings.pop("link", None)
         self.messages: list[message.Message] = []
+        self.replacement: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
@@ -64,6 +71,18 @@ class Supervisor:
         )
         self.process.start()
         theirs.close()
+
+    def start_by_exec(self) -> None:
+        """Start a fresh interpreter, as a replacement is started."""
+        ours, theirs = multiprocessing.Pipe()
+        fd = theirs.fileno()
+        self.channel = Channel(os.dup(ours.fileno()))
+        ours.close()
+        command = [sys.executable, "-P", "-m", "gflow.persistence.persister"]
+        command += ["--fd", str(fd), "--settings", json.dumps(self.settings)]
+        self.replacement = subprocess.Popen(command, pass_fds=[fd], cwd="/", env=ENVIRONMENT)
+        theirs.close()
+        self.link.restarted()
 
     def put(self, records: dict[Key, Record], *, atomic: bool = False) -> int:
         """Change memory and tell the link."""
@@ -159,6 +178,9 @@ class Supervisor:
         self.channel.close()
         self.process.kill()
         self.process.join()
+        if self.replacement is not None:
+            self.replacement.kill()
+            self.replacement.wait()
 
     def replace(self) -> None:
         """Start another persister that loads nothing."""

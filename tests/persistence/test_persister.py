@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import sqlite3
+import time
+
+import pytest
 
 from gflow.model.record import Key, Record
 from gflow.persistence import message
@@ -137,3 +142,117 @@ def test_the_id_floor_is_in_the_marker_before_it_is_acknowledged(
         os.unlink(os.path.join(state_dir, name))
     _, info = Supervisor(state_dir, init_empty=True).loaded()
     assert info["id_floor"] == 5000
+
+
+def test_a_replacement_by_exec_goes_on(supervisor: Supervisor, state_dir: str) -> None:
+    """A fresh interpreter with the inherited pipe takes over where the dead one stopped."""
+    supervisor.save({("job", 1): job(1)})
+    supervisor.kill()
+    supervisor.settings["load"] = False
+    supervisor.start_by_exec()
+    supervisor.save({("job", 2): job(2)})
+    supervisor.channel.send(supervisor.link.sentinel_frame())
+    supervisor.expect(message.Closed)
+    assert supervisor.replacement is not None
+    assert supervisor.replacement.wait(10.0) == 0
+    rows, info = Supervisor(state_dir).loaded()
+    assert {("job", 1), ("job", 2)} <= set(rows)
+    assert info["clean_shutdown"] is True
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        signal.SIGINT,
+        signal.SIGHUP,
+        signal.SIGTSTP,
+        signal.SIGUSR1,
+        signal.SIGPIPE,
+    ],
+)
+def test_signals_do_not_disturb_it(supervisor: Supervisor, number: signal.Signals) -> None:
+    """Only EOF, the sentinel and SIGKILL end it; nothing stops it that a terminal sends."""
+    assert supervisor.process.pid is not None
+    os.kill(supervisor.process.pid, number)
+    supervisor.save({("job", 1): job(1)})
+    assert supervisor.stop() == 0
+
+
+def test_it_keeps_no_descriptor_but_its_own(supervisor: Supervisor, state_dir: str) -> None:
+    """Standard ones, the pipe, the store and its log: nothing of the supervisor's."""
+    supervisor.save({("job", 1): job(1)})
+    folder = f"/proc/{supervisor.process.pid}/fd"
+    links = {fd: os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)}
+    others = sorted(
+        os.path.relpath(target, state_dir) if target.startswith(state_dir) else target[:7]
+        for fd, target in links.items()
+        if int(fd) > 2
+    )
+    assert others == ["socket:", "state.db", "state.db-wal"]
+
+
+def test_a_stopped_persister_costs_the_supervisor_nothing(supervisor: Supervisor) -> None:
+    """While it is stopped, changes gather behind one batch; after SIGCONT all are saved."""
+    assert supervisor.process.pid is not None
+    os.kill(supervisor.process.pid, signal.SIGSTOP)
+    for id in range(1, 2001):
+        supervisor.put({("job", id): job(id)})
+        supervisor.pump()
+    assert supervisor.link.changed == 2000
+    assert supervisor.channel.unsent_bytes < 2 * 65536
+    os.kill(supervisor.process.pid, signal.SIGCONT)
+    supervisor.pump_until(lambda: supervisor.link.drained)
+
+
+def test_a_refusal_is_a_sentence_and_an_exit(state_dir: str) -> None:
+    """A store that cannot be opened is told, and the process ends with 1."""
+    os.mkfifo(f"{state_dir}/state.db")
+    supervisor = Supervisor(state_dir)
+    refused = supervisor.expect(message.OpenRefused)
+    assert "a FIFO" in refused.message
+    assert supervisor.leave() == 1
+
+
+def test_damage_met_while_loading_is_a_refusal(state_dir: str) -> None:
+    """A store whose structure breaks under the load is told like one that cannot be opened."""
+    supervisor = Supervisor(state_dir)
+    supervisor.loaded()
+    supervisor.save({("job", 1): job(1)})
+    supervisor.stop()
+    connection = sqlite3.connect(f"{state_dir}/state.db")
+    connection.execute("DROP TABLE live")
+    connection.commit()
+    connection.close()
+    assert "state.db" in Supervisor(state_dir).expect(message.OpenRefused).message
+
+
+def test_questions_are_answered_while_a_list_is_half_sent(supervisor: Supervisor) -> None:
+    """A transaction of many frames delays answers, it does not lose them."""
+    position = supervisor.put({("job", id): job(id) for id in range(1, 1001)}, atomic=True)
+    answer = supervisor.ask("history")
+    assert answer.error is None
+    supervisor.pump_until(lambda: supervisor.link.durable >= position)
+
+
+def test_expired_history_is_told(state_dir: str) -> None:
+    """Housekeeping runs by itself and names the jobs whose logs may go."""
+    supervisor = Supervisor(state_dir, keep_history_s=60.0, housekeeping_interval_s=0.05)
+    supervisor.loaded()
+    supervisor.save(
+        {
+            ("job", 1): job(1, "COMPLETED", finished_at=1000.0),
+            ("job", 2): job(2, "COMPLETED", finished_at=time.time()),
+        }
+    )
+    assert supervisor.expect(message.Expired).job_ids == [1]
+
+
+def test_relaxed_durability_survives_kill_9(state_dir: str) -> None:
+    """Relaxed gives up power cuts only: an acknowledged record survives the process."""
+    supervisor = Supervisor(state_dir, relaxed=True)
+    supervisor.loaded()
+    supervisor.save({("job", 1): job(1)})
+    supervisor.kill()
+    rows, _ = Supervisor(state_dir).loaded()
+    assert ("job", 1) in rows
