@@ -16,7 +16,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from gflow.launching import follower, protocol, reader, shim, tree
 from gflow.launching.adoption import Verdict
@@ -36,15 +36,26 @@ _LOOKS, _LOOK_AGAIN_S = 50, 0.01
 _SHIM_LIVES = (Verdict.RUNNING, Verdict.COMPLETING)
 
 
-def main(fd: int, settings: dict[str, Any]) -> None:
-    """Run as the launcher until the pipe ``fd`` ends or says ``stop``.
+def main(fd: int, settings: dict[str, Any]) -> NoReturn:
+    """Become the launcher, until the pipe ``fd`` ends or says ``stop``.
 
     ``settings``: ``state_dir``; ``lock_fd``, an inherited lock on it (None: there is none);
     ``cpu_affinity``, whether jobs are bound to their cpus.
+
+    By exec, although it may have been forked: every module that the parent had loaded would cost
+    every shim (a fifth of its start for logging and multiprocessing).
     """
-    lock_fd = settings.get("lock_fd")
-    child.begin("launcher", (fd,) if lock_fd is None else (fd, lock_fd))
-    os.set_inheritable(fd, False)
+    kept = _kept_fds(settings)
+    child.begin("launcher", (fd, *kept))
+    child.start_afresh("gflow.launching.launcher", "serve", fd, settings, kept)
+
+
+def serve(fd: int, settings: dict[str, Any]) -> None:
+    """Run as the launcher in this process. See ``main``."""
+    kept = _kept_fds(settings)
+    child.begin("launcher", (fd, *kept))
+    for inherited in (fd, *kept):
+        os.set_inheritable(inherited, False)
     # Shims wait for these; blocked here, none is lost between a fork and the shim's first line.
     signal.pthread_sigmask(signal.SIG_BLOCK, shim.WAITED_FOR)
     os.umask(0o077)
@@ -55,6 +66,11 @@ def main(fd: int, settings: dict[str, Any]) -> None:
         launcher.serve()
     except ChannelClosed:
         pass  # the supervisor is gone; shims and jobs live on
+
+
+def _kept_fds(settings: dict[str, Any]) -> tuple[int, ...]:
+    lock_fd = settings.get("lock_fd")
+    return () if lock_fd is None else (lock_fd,)
 
 
 class Launcher:

@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable
 from importlib.machinery import PathFinder
-from typing import Any
+from typing import Any, NoReturn
 
 #: Signals that a service process ignores: only EOF, the sentinel or SIGKILL end it.
 SHIELDED = (
@@ -57,6 +57,23 @@ def arguments() -> tuple[int, dict[str, Any]]:
     words = sys.argv[1:]
     assert words[::2] == ["--fd", "--settings"], words
     return int(words[1]), json.loads(words[3])
+
+
+def start_afresh(
+    module: str, function: str, fd: int, settings: dict[str, Any], keep_fds: Iterable[int]
+) -> NoReturn:
+    """Go on as a fresh interpreter that calls ``module.function(fd, settings)`` and nothing else.
+
+    For processes that must stay small, whatever their parent had loaded before it forked them.
+    ``fd`` and ``keep_fds`` keep their numbers.
+    """
+    for kept in (fd, *keep_fds):
+        os.set_inheritable(kept, True)
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    code = f"from {module} import {function}, child; {function}(*child.arguments())"
+    words = ["-P", "-c", code, "--fd", str(fd), "--settings", json.dumps(settings)]
+    os.execve(sys.executable, [sys.executable, *words], {**os.environ, "PYTHONPATH": path})
 
 
 def set_title(title: str) -> None:
