@@ -410,8 +410,9 @@ def _tally(core: Core, job: Job, before: State) -> None:
             interval.insert(tally.completed, position)
     elif before in TERMINAL and after not in TERMINAL:
         tally.own[position] = None
-        tally.ended[before] -= 1
-        if not tally.ended[before]:
-            del tally.ended[before]
+        counted = before if before in tally.ended else max(tally.ended, key=_WORSE.index)
+        tally.ended[counted] -= 1
+        if not tally.ended[counted]:
+            del tally.ended[counted]
         interval.discard(tally.done, position)
         interval.discard(tally.completed, position)

@@ -108,6 +108,11 @@ def count_tasks(core: Core, array: Array, history: History) -> None:
     if cancelled:
         tally.ended[State.CANCELLED] = tally.ended.get(State.CANCELLED, 0) + cancelled
     if array.state in TERMINAL:
+        # Its other tasks are in history only: they ended, no worse than the array did.
+        unknown = array.size - sum(tally.ended.values())
+        if unknown:
+            tally.ended[array.state] = tally.ended.get(array.state, 0) + unknown
+        tally.done = [(0, array.size)]
         return
     tally.done = union([*tally.done, *array.cancelled])
     array.pending = without([(0, array.size)], union([*own, *tally.done]))

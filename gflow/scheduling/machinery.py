@@ -46,7 +46,9 @@ def woken(core: Core, event: Wake, now: Instant) -> list[Action]:
     return []
 
 
-def restore(core: Core, record: Mapping[str, Any], now: Instant) -> None:
+def restore(
+    core: Core, record: Mapping[str, Any], now: Instant, ended: Mapping[str, int] | None
+) -> None:
     """Take the record of a job or array in; what is in memory already stays as it is."""
     decoder = Decoder()
     if core.live.item(int(record["id"])) is not None:
@@ -54,7 +56,7 @@ def restore(core: Core, record: Mapping[str, Any], now: Instant) -> None:
     if "size" in record:
         array = decoder.array(record)
         core.live.add(array)
-        count_tasks(core, array, History())
+        count_tasks(core, array, History({} if ended is None else {array.id: ended}))
         core.next_id = max(core.next_id, array.id + array.size + 1)
         core.live.change(array)
         return

@@ -177,13 +177,18 @@ class Scheduler:
         keys += [("array", array_id) for array_id in live.arrays]
         return keys + list(live.transitions)
 
-    def restore(self, record: Mapping[str, Any], now: Instant) -> None:
+    def restore(
+        self,
+        record: Mapping[str, Any],
+        now: Instant,
+        array_ended: Mapping[str, int] | None = None,
+    ) -> None:
         """Take in the record of an ended or unknown job again: from history, or from a run file.
 
         The record of an array comes before those of its tasks; without it, none of its other
-        tasks is started.
+        tasks is started. ``array_ended``: how many tasks of that array ended, by state.
         """
-        machinery.restore(self._core, record, now)
+        machinery.restore(self._core, record, now, array_ended)
 
     # --- ids ----------------------------------------------------------------------------------
 

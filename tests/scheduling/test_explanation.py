@@ -1,0 +1,101 @@
+"""Explanations name every blocker, and what they say is true."""
+
+from __future__ import annotations
+
+import pytest
+
+from gflow.errors import Refused
+from gflow.model.event import Hold
+from gflow.model.state import Reason
+from tests.scheduling.stage import Stage, after, capacity, spec, tasks
+
+
+def test_every_blocker_is_named_at_once() -> None:
+    """Held, too early, waiting for another, and too big for what is free."""
+    stage = Stage(capacity(cpus=4, gpus=2))
+    parent = stage.run(cpus=3, gpus=1)
+    begin_at = stage.now.wall_s + 60
+    job = stage.submit(
+        spec(cpus=4, gpus=2, begin_at=begin_at, dependencies=after("afterok", parent)),
+        hold="user",
+    )
+    found = stage.scheduler.explain(job, stage.now)
+    assert [one.reason for one in found.blockers] == [
+        Reason.HELD_USER,
+        Reason.BEGIN_TIME,
+        Reason.DEPENDENCY,
+        Reason.RESOURCES,
+        Reason.RESOURCES,
+    ]
+    assert found.blockers[1].until_at == begin_at
+    assert found.blockers[0].remedy == f"gflowctl release {job}"
+    assert found.position is None
+
+
+def test_resources_name_their_holders_and_when_they_end() -> None:
+    """Who holds it, until when, and what would fit now."""
+    stage = Stage(capacity(cpus=4))
+    holder = stage.run(cpus=3, time_limit_s=600)
+    job = stage.submit(spec(cpus=2))
+    [blocker] = stage.scheduler.explain(job, stage.now).blockers
+    assert blocker.message == f"2 cpus wanted, 1 free (job {holder} holds 3 for at most 600 s)"
+    assert blocker.until_at == stage.now.wall_s + 600
+    assert blocker.remedy == "--cpus 1"
+
+
+def test_the_first_in_line_has_an_expected_start() -> None:
+    """From the limits of what runs."""
+    stage = Stage()
+    stage.run(cpus=4, time_limit_s=600)
+    job = stage.submit(spec(cpus=4))
+    found = stage.scheduler.explain(job, stage.now)
+    assert found.position == 1
+    assert found.expected_start is not None
+    assert found.expected_start[1] == stage.now.wall_s + 600
+
+
+def test_positions_count_in_scheduling_order() -> None:
+    """Across requests and users."""
+    stage = Stage()
+    stage.run(cpus=4)
+    jobs = [stage.submit(spec(cpus=1 + n % 3, user="ab"[n % 2], priority=10 + n)) for n in range(6)]
+    positions = [stage.scheduler.explain(job, stage.now).position for job in jobs]
+    assert positions == [6, 5, 4, 3, 2, 1]
+    assert [item.id for item in stage.scheduler.queued(4)] == jobs[:1:-1]
+
+
+@pytest.mark.parametrize("cpus", [1, 4])
+def test_the_main_reason_is_cheap_and_agrees(cpus: int) -> None:
+    """Resources for the first in line, Priority behind it, its own where it has one."""
+    stage = Stage()
+    stage.run(cpus=4)
+    first, second = stage.submit(spec(cpus=cpus)), stage.submit(spec(cpus=cpus))
+    scheduler = stage.scheduler
+    reasons = [scheduler.reason(stage.job(one)) for one in (first, second)]
+    assert reasons == [Reason.RESOURCES, Reason.PRIORITY]
+    stage.handle(Hold(second, 1000))
+    assert scheduler.reason(stage.job(second)) is Reason.HELD_USER
+
+
+def test_a_running_job_has_no_blockers() -> None:
+    """There is nothing to explain."""
+    stage = Stage()
+    job = stage.run()
+    found = stage.scheduler.explain(job, stage.now)
+    assert found.blockers == () and found.position is None
+
+
+def test_a_waiting_task_is_explained_as_its_array() -> None:
+    """Under its own id."""
+    stage = Stage(capacity(cpus=1))
+    array = stage.submit(spec(array=tasks(3)))
+    found = stage.scheduler.explain(array + 3, stage.now)
+    assert found.job_id == array + 3
+    assert [one.reason for one in found.blockers] == [Reason.RESOURCES]
+
+
+def test_unknown_jobs_cannot_be_explained() -> None:
+    """Not found."""
+    with pytest.raises(Refused) as refusal:
+        Stage().scheduler.explain(5, Stage().now)
+    assert refusal.value.kind == Refused.NOT_FOUND
