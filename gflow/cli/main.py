@@ -62,6 +62,7 @@ _EXIT_INTERRUPTED = 130
 def main(argv: list[str] | None = None) -> int:
     """Run one command line; never raises but for SystemExit with a usage error's code."""
     words = sys.argv[1:] if argv is None else argv
+    _open_closed_streams()
     try:
         code = _run(words)
         sys.stdout.flush()
@@ -188,6 +189,14 @@ def _complain(message: str, code: int) -> int:
     except OSError:
         pass  # nobody listens
     return code
+
+
+def _open_closed_streams() -> None:
+    """A shell's ``>&-`` leaves None behind; what is printed there goes nowhere."""
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 def _forget_stdout() -> None:

@@ -32,19 +32,18 @@ def start(runtime_dir: str | None, state_dir: str | None) -> int:
     """
     import subprocess
 
-    command = [sys.executable, "-P", "-m", "gflow.supervisor.main", "--background"]
+    command = [sys.executable, "-P", "-m", "gflow.supervisor.main"]
     if runtime_dir is not None:
         command += ["--runtime-dir", os.path.abspath(runtime_dir)]
     if state_dir is not None:
         command += ["--state-dir", os.path.abspath(state_dir)]
     ready, its_end = os.pipe()
-    errors = os.memfd_create("gflow-start", os.MFD_CLOEXEC)
     try:
         process = subprocess.Popen(
             [*command, "--ready-fd", str(its_end)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=errors,
+            stderr=subprocess.DEVNULL,
             pass_fds=(its_end,),
             start_new_session=True,
             cwd="/",
@@ -55,16 +54,16 @@ def start(runtime_dir: str | None, state_dir: str | None) -> int:
         if said.startswith("ready "):
             process.returncode = 0  # it lives on: it is not ours to wait for
             return int(said.split()[1])
-        other = _other(runtime_dir)
+        other = _other(runtime_dir) if "is in use by" in said else None
         if other is not None:
             return int(other["pid"])
-        if not said:
-            said = _last_line(errors)
-        code = process.poll()
-        raise Failure(said or f"the supervisor did not start (exit code {code})")
+        raise Failure(
+            said
+            or f"the supervisor ended at once (exit code {process.wait()}): "
+            "run gflow-supervisor in a terminal to see why"
+        )
     finally:
         os.close(ready)
-        os.close(errors)
 
 
 def environment() -> dict[str, str]:
@@ -83,7 +82,7 @@ def _read_line(fd: int) -> str:
         rest = end - time.monotonic()
         if rest <= 0 or not select.select([fd], [], [], rest)[0]:
             raise Failure(
-                f"the supervisor was not ready within {_READY_S:g} s; it may be still loading"
+                f"the supervisor was not ready within {_READY_S:g} s: it may be loading still"
             )
         piece = os.read(fd, 4096)
         if not piece:
@@ -102,9 +101,3 @@ def _other(runtime_dir: str | None) -> Record | None:
         except Unreachable:
             time.sleep(0.1)
     return None
-
-
-def _last_line(errors: int) -> str:
-    os.lseek(errors, 0, os.SEEK_SET)
-    lines = os.read(errors, 1 << 20).decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else ""
