@@ -102,9 +102,7 @@ def requeue(core: Core, event: Requeue, now: Instant) -> list[Action]:
         return _requeue_job(core, item, event, now)
     if item.id != event.job_id:
         raise _conflict("requeue", event.job_id, "it has not started yet")
-    first = item.id + 1
-    jobs = (core.live.jobs.get(first + position) for position in range(item.size))
-    started = [job for job in jobs if job is not None and job.state is not State.PENDING]
+    started = [job for job in core.live.task_jobs(item) if job.state is not State.PENDING]
     if not started:
         raise _conflict("requeue", item.id, "none of its tasks has started or is remembered")
     return [action for job in started for action in _requeue_job(core, job, event, now)]

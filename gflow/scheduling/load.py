@@ -88,9 +88,8 @@ def count_tasks(core: Core, array: Array, history: History) -> None:
         if set(tally.ended) == {State.COMPLETED}:
             tally.completed = list(tally.done)
     own: Intervals = []
-    jobs = core.live.jobs
-    for position in (p for p in range(array.size if tally.jobs else 0) if first + p in jobs):
-        job = jobs[first + position]
+    for job in core.live.task_jobs(array):
+        position = job.id - first
         own.append((position, position + 1))
         if job.state not in TERMINAL:
             tally.own[position] = None

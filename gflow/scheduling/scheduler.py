@@ -254,6 +254,18 @@ class Scheduler:
         """The array of that id."""
         return self._core.live.arrays.get(array_id)
 
+    def tasks(self, array_id: int) -> list[Job]:
+        """Tasks of an array that have a Job in memory, ended ones too, by position."""
+        array = self._core.live.arrays.get(array_id)
+        return [] if array is None else self._core.live.task_jobs(array)
+
+    def unsaved_transitions(self, job_id: int) -> dict[int, dict[str, Any]]:
+        """Transitions of a job or array that are not known to be durable, by number."""
+        item = self._core.live.item(job_id)
+        known = self._core.live.transitions
+        numbers = range(1, (0 if item is None else item.transitions) + 1)
+        return {n: known[key] for n in numbers if (key := ("transition", job_id, n)) in known}
+
     def waiting_task(self, task_id: int) -> tuple[Array, int] | None:
         """The array and position of a task that waits without a Job of its own."""
         return self._core.live.waiting_task(task_id)

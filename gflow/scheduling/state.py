@@ -113,6 +113,12 @@ class Live:
             return None
         return found
 
+    def task_jobs(self, array: Array) -> list[Job]:
+        """Tasks of an array that have a Job in memory, ended ones too, by position."""
+        last = array.id + array.size
+        count = self.ids.count_below(last + 1) - self.ids.count_below(array.id + 1)
+        return [self.jobs[job_id] for job_id in self.ids.above(array.id, count)]
+
     # --- change -------------------------------------------------------------------------------
 
     def take_changes(self) -> list[Key]:
