@@ -12,11 +12,13 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from gflow.errors import StoreError
 from gflow.model.record import Key
-from gflow.persistence import codec, schema, summary
+from gflow.persistence import codec, schema
+from gflow.persistence.apply import apply
 from gflow.persistence.codec import DamagedRecord, Item
 
 _SESSION: Key = ("meta", "store.session")
@@ -96,8 +98,12 @@ class Store:
         self.begin()
         self.apply([codec.encode(_SESSION, {"number": session, "clean": True})])
         self.commit()
-        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.checkpoint()
         self.connection.close()
+
+    def checkpoint(self) -> None:
+        """Bring everything from the log into the main file."""
+        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def abandon(self) -> None:
         """Close the connection as it is, after an error."""
@@ -125,7 +131,12 @@ class Store:
 
     def vacuum_into(self, path: str) -> None:
         """Write a compact copy to a new file."""
-        self.connection.execute("VACUUM INTO ?", (path,))
+        try:
+            self.connection.execute("VACUUM INTO ?", (path,))
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+            raise
 
     # --- transactions -----------------------------------------------------------------------------
 
@@ -145,85 +156,7 @@ class Store:
     def apply(self, items: Iterable[Item]) -> None:
         """Write items in the open transaction."""
         for item in items:
-            codec.verify(item)
-            kind = item.key[0]
-            if kind in ("job", "array"):
-                self._apply_job(item)
-            elif kind == "transition":
-                self._put("transition", ("job", "n"), item.key[1:], item)
-            elif kind == "blob":
-                self._apply_blob(item)
-            elif kind == "meta":
-                self._put("meta", ("name",), item.key[1:], item)
-            else:
-                self._put("fact", ("key",), (codec.encode_json(item.key).decode(),), item)
-
-    def _put(
-        self, table: str, columns: Sequence[str], values: Sequence[str | int], item: Item
-    ) -> None:
-        if item.payload is None:
-            where = " AND ".join(f"{column} = ?" for column in columns)
-            self.connection.execute(f"DELETE FROM {table} WHERE {where}", values)
-            return
-        marks = "?, " * len(columns)
-        self.connection.execute(
-            f"REPLACE INTO {table}({', '.join(columns)}, crc, record) VALUES ({marks}?, ?)",
-            (*values, item.crc, item.payload),
-        )
-
-    def _apply_blob(self, item: Item) -> None:
-        if item.payload is None:
-            self.connection.execute("DELETE FROM blob WHERE hash = ?", item.key[1:])
-            return
-        # The hash names the content: what is there already need not be written again.
-        self.connection.execute(
-            "INSERT OR IGNORE INTO blob(hash, crc, data) VALUES (?, ?, ?)",
-            (item.key[1], item.crc, item.payload),
-        )
-
-    def _apply_job(self, item: Item) -> None:
-        kind, id = item.key
-        execute = self.connection.execute
-        if item.payload is None:
-            execute("DELETE FROM live WHERE id = ?", (id,))
-            self._leave_history(id)
-            return
-        record = codec.decode(item)
-        assert isinstance(record, dict)
-        self._leave_history(id)
-        if not record.get("final"):
-            execute(
-                "REPLACE INTO live(id, kind, crc, record) VALUES (?, ?, ?, ?)",
-                (id, kind, item.crc, item.payload),
-            )
-            return
-        execute("DELETE FROM live WHERE id = ?", (id,))
-        columns = summary.outline(record)
-        execute(
-            "INSERT INTO history(id, kind, user, state, name, project, array_id, finished_at,"
-            " crc, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (id, kind, *columns, item.crc, item.payload),
-        )
-        if kind == "job":
-            summary.add(self.connection, record)
-
-    def _leave_history(self, id: str | int) -> None:
-        """Remove a job from history, and from the sums it was counted in."""
-        row = self.connection.execute(
-            "SELECT kind, crc, record FROM history WHERE id = ?", (id,)
-        ).fetchone()
-        if row is None:
-            return
-        kind, crc, payload = row
-        self.connection.execute("DELETE FROM history WHERE id = ?", (id,))
-        item = Item((kind, id), crc, payload)
-        try:
-            codec.verify(item)
-            record = codec.decode(item)
-        except DamagedRecord:
-            return  # nobody knows what it was counted as
-        if kind == "job" and isinstance(record, dict):
-            summary.add(self.connection, record, -1)
+            apply(self.connection, item)
 
     # --- single records ---------------------------------------------------------------------------
 
@@ -293,11 +226,13 @@ def id_floor(value: Any) -> int:
 def create(path: str) -> None:
     """Make a new, empty store: under another name first, so that it is never seen half made."""
     making = f"{path}.new"
-    for leftover in (making, f"{making}-wal", f"{making}-journal"):
-        try:
-            os.unlink(leftover)
-        except FileNotFoundError:
-            pass
+    for suffix in ("", "-wal", "-journal"):
+        with suppress(FileNotFoundError):
+            os.unlink(making + suffix)
+    for suffix in ("-wal", "-journal"):
+        # The log of a store that is gone would be played into the new one.
+        with suppress(FileNotFoundError):
+            os.rename(path + suffix, f"{path}{suffix}.orphan")
     os.close(os.open(making, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(making, isolation_level=None)
     try:

@@ -70,6 +70,19 @@ def test_init_empty_goes_on_above_the_floor(used: str) -> None:
     assert opened.marker_file.marker.id_floor == 100
 
 
+def test_the_log_of_a_lost_store_is_not_played_into_a_new_one(state_dir: str) -> None:
+    """Starting empty beside an old log keeps the log, under another name, and nothing of it."""
+    opened = open_in(state_dir)
+    write(opened.store, {("job", 1): job(1)})
+    log = Path(f"{state_dir}/state.db-wal").read_bytes()
+    opened.store.abandon()
+    os.unlink(f"{state_dir}/state.db")
+    Path(f"{state_dir}/state.db-wal").write_bytes(log)
+    again = open_in(state_dir, init_empty=True)
+    assert again.store.figures()["live"] == 0
+    assert Path(f"{state_dir}/state.db-wal.orphan").read_bytes() == log
+
+
 def test_an_empty_folder_in_the_place_of_a_used_one_is_refused(used: str) -> None:
     """A disk that is not mounted leaves an empty folder: that is no fresh start."""
     shutil.rmtree(used)

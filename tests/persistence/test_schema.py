@@ -80,6 +80,13 @@ def test_a_migration_leaves_a_backup(older: str) -> None:
         assert connection.execute("SELECT count(*) FROM live").fetchone() == (3,)
 
 
+def test_the_header_tells_the_new_version_at_once(older: str) -> None:
+    """An older program sees from the file alone that it must not touch it."""
+    open_store(Settings(older))
+    header = Path(f"{older}/state.db").read_bytes()[60:64]
+    assert int.from_bytes(header, "big") == schema.VERSION
+
+
 def test_a_failed_migration_changes_nothing(older: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that fails half-way leaves the version and the tables of before."""
 
