@@ -31,7 +31,8 @@ References = Mapping[JobReference, int]
 IGNORED = frozenset({"user", "uid", "gid", "pid"})
 #: Bytes handled between two moments at which others may run.
 _SLICE_BYTES = 1 << 16
-_SCRIPT_BYTES = 16 << 20
+#: Slurm's default (slurm.conf(5), max_script_size).
+_SCRIPT_BYTES = 4 << 20
 _ENV_BYTES = 16 << 20
 
 RESOURCE_FIELDS: dict[str, Check] = {
@@ -110,14 +111,24 @@ _PLAIN_FIELDS = (
 
 
 class Parser:
-    """Specs of one request. ``references`` gives the id of every job that dependencies name."""
+    """Specs of one request.
+
+    ``references`` gives the id of every job that dependencies name otherwise than by id, and may
+    grow between specs. ``request`` is the Idempotency-Key.
+    """
 
     def __init__(
-        self, peer: Peer, *, max_array_tasks: int = 1_000_000, references: References | None = None
+        self,
+        peer: Peer,
+        *,
+        max_array_tasks: int = 1_000_000,
+        references: References | None = None,
+        request: str | None = None,
     ) -> None:
         self._peer = peer
         self._max_array_tasks = max_array_tasks
-        self._references: References = references or {}
+        self._references: References = {} if references is None else references
+        self._request = request
         self._blobs: dict[str, bytes] = {}
 
     def parse(self, raw: object) -> Submission:
@@ -160,6 +171,7 @@ class Parser:
             dependencies=resolved(conditions, self._references),
             dependency_mode=values.get("dependency_mode") or mode,
             array=self._array(values.get("array")),
+            request=self._request,
             **{key: values[key] for key in _PLAIN_FIELDS if values.get(key) is not None},
         )
 

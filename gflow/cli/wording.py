@@ -16,7 +16,7 @@ from gflow.cli.command import EXIT_USAGE, Failure
 from gflow.cli.rendering import quoted
 
 _SHELL_CHARACTERS = frozenset(" \t\n|&;<>()$`\\\"'*?[]#~={}!")
-_SCRIPT_BYTES = 16 << 20
+_SCRIPT_BYTES = 4 << 20
 
 
 def interpret(words: list[str]) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def _read_script(path: str) -> str | None:
 
 def _script_text(data: bytes, what: str) -> str | None:
     if len(data) > _SCRIPT_BYTES:
-        raise Failure(f"cannot submit {quoted(what)}: a script has at most 16 MB")
+        raise Failure(f"cannot submit {quoted(what)}: a script has at most 4 MB")
     if b"\0" in data:
         return None
     try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -21,27 +23,32 @@ _SLICE_RECORDS = 100
 _BLANK = " \t\r\n"
 
 
-async def read(request: web.Request, limits: Limits) -> bytes:
-    """The body, or Refused when it is too long or too slow."""
+async def _read_pieces(request: web.Request, limits: Limits) -> list[bytes]:
+    """The body as it came, or Refused when it is too long or too slow. Never empty."""
     too_large = Refused(
         Refused.TOO_LARGE, f"cannot take the request: its body is above {limits.body_bytes} bytes"
     )
     if (request.content_length or 0) > limits.body_bytes:
         raise too_large
+    pieces = []
+    size = 0
     try:
         async with asyncio.timeout(limits.body_timeout_s):
-            return await request.read()
+            async for piece in request.content.iter_any():
+                pieces.append(piece)
+                size += len(piece)
+                if size > limits.body_bytes:
+                    raise too_large
     except TimeoutError:
         raise Refused(
             Refused.INVALID, "cannot take the request: its body came too slowly"
         ) from None
-    except web.HTTPRequestEntityTooLarge:
-        raise too_large from None
+    return pieces or [b""]
 
 
 async def read_object(request: web.Request, limits: Limits) -> dict[str, Any]:
     """The body as an object; an empty body is an empty object."""
-    data = await read(request, limits)
+    data = b"".join(await _read_pieces(request, limits))
     value = loads(data) if data.strip() else {}
     if not isinstance(value, dict):
         raise Refused(Refused.INVALID, "cannot take the request: its body must be an object")
@@ -50,54 +57,95 @@ async def read_object(request: web.Request, limits: Limits) -> dict[str, Any]:
 
 async def read_items(request: web.Request, limits: Limits) -> AsyncIterator[object]:
     """The items of a list, or the one value that the body is; others may run between items."""
-    data = await read(request, limits)
+    pieces = await _read_pieces(request, limits)
     turn = Turn()
-    if len(data) <= _WHOLE_BYTES or data.lstrip()[:1] != b"[":
-        value = loads(data)
+    if sum(map(len, pieces)) <= _WHOLE_BYTES or not pieces[0].lstrip().startswith(b"["):
+        value = loads(b"".join(pieces))
         for item in value if isinstance(value, list) else [value]:
             yield item
             await turn.breathe()
         return
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        raise _not_json("it is not UTF-8") from None
-    async for item in _items(text):
-        yield item
-        await turn.breathe()
+    window = _Window(pieces)
+    window.expect("[")
+    if window.next() == "]":
+        window.expect("]")
+    else:
+        while True:
+            yield window.value()
+            await turn.breathe()
+            if window.next() == "]":
+                window.expect("]")
+                break
+            window.expect(",")
+    if window.next():
+        raise _not_json("there is something after the list")
 
 
-async def _items(text: str) -> AsyncIterator[object]:
-    decoder = json.JSONDecoder()
-    position = _skip(text, _skip(text, 0) + 1)
-    if text[position : position + 1] == "]":
-        _expect_end(text, position + 1)
-        return
-    while True:
-        try:
-            item, position = decoder.raw_decode(text, position)
-        except (ValueError, RecursionError) as error:
-            raise _not_json(str(error)) from None
-        yield item
-        position = _skip(text, position)
-        separator = text[position : position + 1]
-        position = _skip(text, position + 1)
-        if separator == "]":
-            _expect_end(text, position)
-            return
-        if separator != ",":
-            raise _not_json(f"expecting ',' at character {position}")
+class _Window:
+    """A long text of which a part at a time is looked at, so that no step takes long.
 
+    The part grows, doubling, while it ends within a value.
+    """
 
-def _skip(text: str, position: int) -> int:
-    while text[position : position + 1] in _BLANK and position < len(text):
-        position += 1
-    return position
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = deque(pieces)
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode
+        self._parse = json.JSONDecoder().raw_decode
+        self._text = ""
+        self._at = 0
 
+    def next(self) -> str:
+        """The next character that is not blank, left where it is; "" at the end."""
+        while True:
+            while self._at < len(self._text):
+                if self._text[self._at] not in _BLANK:
+                    return self._text[self._at]
+                self._at += 1
+            if not self._grow():
+                return ""
 
-def _expect_end(text: str, position: int) -> None:
-    if _skip(text, position) != len(text):
-        raise _not_json(f"extra data at character {position}")
+    def expect(self, character: str) -> None:
+        """Go past a character that must come next."""
+        if self.next() != character:
+            raise _not_json(f"expecting {character!r}")
+        self._at += 1
+
+    def value(self) -> object:
+        """The JSON value that comes next."""
+        if not self.next():
+            raise _not_json("expecting a value")
+        while True:
+            try:
+                value, end = self._parse(self._text, self._at)
+            except ValueError as error:
+                problem = str(error)
+            except RecursionError:
+                raise _not_json("it is nested too deeply") from None
+            else:
+                # A value at the very end of the part may go on: a number, say.
+                if end < len(self._text) or not self._grow(end):
+                    self._at = end
+                    return value
+                continue
+            if not self._grow(len(self._text)):
+                raise _not_json(problem)
+
+    def _grow(self, least: int = 0) -> bool:
+        """Drop what is behind, add at least ``least`` characters; False at the end."""
+        if not self._pieces:
+            return False
+        added = [self._text[self._at :]]
+        size = 0
+        while self._pieces and size <= least:
+            piece = self._pieces.popleft()
+            try:
+                added.append(self._decode(piece, not self._pieces))
+            except UnicodeDecodeError:
+                raise _not_json("it is not UTF-8") from None
+            size += len(piece)
+        self._text = "".join(added)
+        self._at = 0
+        return True
 
 
 def loads(data: bytes) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Generator
 from typing import Any, cast
 
 from aiohttp import web
@@ -66,42 +67,30 @@ class Routes:
         peer = _peer(request)
         wait = Query(request, "wait").flag("wait", True)
         key = _idempotency_key(request)
-        raws = await self._raw_specs(request)
-        references = {}
-        for raw in raws:
-            for reference in references_of(raw):
-                if reference not in references:
-                    references[reference] = await self._operations.resolve(peer, reference)
-        parser = Parser(peer, max_array_tasks=self._limits.array_tasks, references=references)
+        references: dict[JobReference, int] = {}
+        parser = Parser(
+            peer, max_array_tasks=self._limits.array_tasks, references=references, request=key
+        )
         submissions: list[Submission] = []
         turn = Turn()
-        for number, raw in enumerate(raws):
-            steps = parser.steps(raw)
-            try:
-                while True:
-                    next(steps)
-                    await turn.breathe()
-            except StopIteration as end:
-                submissions.append(end.value)
-            except Refused as error:
-                if len(raws) == 1:
-                    raise
-                raise Refused(error.kind, f"{error} (item {number} of the list)") from None
-            await turn.breathe()
-        answer = await self._operations.submit(peer, submissions, wait=wait, key=key)
-        return _answer(answer, status=201)
-
-    async def _raw_specs(self, request: web.Request) -> list[object]:
-        raws: list[object] = []
         async for raw in read_items(request, self._limits):
-            if len(raws) >= self._limits.specs:
+            if len(submissions) >= self._limits.specs:
                 raise Refused(
                     Refused.TOO_LARGE, f"cannot submit more than {self._limits.specs} jobs at once"
                 )
-            raws.append(raw)
-        if not raws:
+            for reference in references_of(raw) - references.keys():
+                references[reference] = await self._operations.resolve(peer, reference)
+            try:
+                submissions.append(await _in_steps(parser.steps(raw), turn))
+            except Refused as error:
+                if not submissions:
+                    raise
+                number = len(submissions)
+                raise Refused(error.kind, f"{error} (item {number} of the list)") from None
+        if not submissions:
             raise Refused(Refused.INVALID, "cannot submit jobs: the list is empty")
-        return raws
+        answer = await self._operations.submit(peer, submissions, wait=wait, key=key)
+        return _answer(answer, status=201)
 
     # --- looking ----------------------------------------------------------------------------
 
@@ -333,6 +322,16 @@ class Routes:
         except Invalid as error:
             raise Refused(Refused.INVALID, f"cannot find the job: its id {error}") from None
         return await self._resolver(peer)(reference)
+
+
+async def _in_steps(steps: Generator[None, None, Submission], turn: Turn) -> Submission:
+    """The generator's value, letting others run between its steps."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        await turn.breathe()
 
 
 def _connection(request: web.Request) -> Connection:
