@@ -9,7 +9,7 @@ import resource
 import signal
 from typing import NoReturn
 
-from gflow.launching import output, script, spawn
+from gflow.launching import output, privilege, script, spawn
 from gflow.launching.order import Order
 
 #: The machine was short of something: tried again later, whatever the job is.
@@ -63,11 +63,14 @@ class Program:
         self.fallback = fallback
 
 
-def prepare(order: Order, environment: dict[str, str], spool_path: str) -> Program:
+def prepare(
+    order: Order, environment: dict[str, str], spool_path: str, conditions: Conditions
+) -> Program:
     """The program of an order; a script is written to ``spool_path``. Raises OSError."""
     if order.script is None:
         return Program([*order.command, *order.args], environment)
-    text = script.write(spool_path, order.script)
+    owner = (order.uid, order.gid) if conditions.changes_user(order) else None
+    text = script.write(spool_path, order.script, owner)
     return Program(
         script.command_line(spool_path, text, order.args),
         environment,
@@ -78,9 +81,13 @@ def prepare(order: Order, environment: dict[str, str], spool_path: str) -> Progr
 class Conditions:
     """What the launcher knows and every command is started under."""
 
-    __slots__ = ("affinity", "files_limit", "signals")
+    __slots__ = ("affinity", "files_limit", "signals", "system")
 
-    def __init__(self, files_limit: tuple[int, int], affinity: list[int] | None) -> None:
+    def __init__(
+        self, files_limit: tuple[int, int], affinity: list[int] | None, *, system: bool
+    ) -> None:
+        #: Commands run as their submitters, not as the user of this process.
+        self.system = system
         #: RLIMIT_NOFILE as it was before the launcher raised its own.
         self.files_limit = files_limit
         #: Processors by cpu id of the scheduler; None: commands are not bound to any.
@@ -92,27 +99,33 @@ class Conditions:
             if signal.getsignal(number) not in (signal.SIG_DFL, None)
         ]
 
+    def changes_user(self, order: Order) -> bool:
+        """Whether the command is to run as somebody else."""
+        return self.system and order.uid != os.getuid()
+
 
 def start(order: Order, program: Program, logs: str, conditions: Conditions) -> int:
     """Start the program in a session of its own, as the order says; its pid. Raises CannotStart.
 
-    What only the command itself may have (limits, niceness) takes a fork whose child sets it up and
-    then calls exec; posix_spawn, which copies no memory, does for all others (1.4 times as many
-    starts per second).
+    What only the command itself may have (limits, niceness, another user) takes a fork whose child
+    sets it up and then calls exec; posix_spawn, which copies no memory, does for all others (1.4
+    times as many starts per second).
     """
     resource.setrlimit(resource.RLIMIT_NOFILE, conditions.files_limit)
     if conditions.affinity and order.cpu_ids:
         _bind(order.cpu_ids, conditions.affinity)
     try:
-        if _needs_fork(order):
+        if _needs_fork(order, conditions):
             return _fork(order, program, logs, conditions)
-        out, error, path = _enter(order, program, logs)
+        out, error, path = _enter(order, program, output.open_log(order, logs))
         return _spawn(path, program, out, error)
     except (OSError, ValueError) as problem:
         raise CannotStart.because_of(problem) from None
 
 
-def _needs_fork(order: Order) -> bool:
+def _needs_fork(order: Order, conditions: Conditions) -> bool:
+    if conditions.changes_user(order):
+        return True
     if order.nice is not None and order.nice != os.getpriority(os.PRIO_PROCESS, 0):
         return True
     return any(
@@ -121,10 +134,15 @@ def _needs_fork(order: Order) -> bool:
     )
 
 
-def _enter(order: Order, program: Program, logs: str) -> tuple[int, int, str]:
-    """Go where the job is to run; descriptors for its output, and the file to execute."""
+def _enter(order: Order, program: Program, log: int | None) -> tuple[int, int, str]:
+    """Go where the job is to run; descriptors for its output, and the file to execute.
+
+    From here on new files obey the job's umask.
+    """
     os.chdir(order.cwd)
-    out, error = output.open_both(order, logs)
+    if order.umask is not None:
+        os.umask(order.umask)
+    out, error = output.open_both(order, log)
     return out, error, find(program.argv[0], program.environment.get("PATH", _DEFAULT_PATH))
 
 
@@ -164,8 +182,13 @@ def _become(
     """In the child: everything up to exec. What goes wrong is told through ``tell``."""
     try:
         os.setsid()
+        log = output.open_log(order, logs)
+        if conditions.changes_user(order):
+            if log is not None:
+                os.fchown(log, order.uid, order.gid)
+            privilege.become(order.user, order.uid, order.gid)
         _set_niceness(order.nice)
-        out, error, path = _enter(order, program, logs)
+        out, error, path = _enter(order, program, log)
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         for source, target in ((null, 0), (out, 1), (error, 2)):
             os.dup2(source, target)

@@ -6,18 +6,23 @@ import json
 import os
 import zlib
 
-from gflow.launching import tree
+from gflow.launching import privilege, tree
 from gflow.launching.order import Order
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG")
 
 
-def build(order: Order, mark: str) -> dict[str, str]:
-    """All variables of the command (DESIGN, section 7, "The job's environment")."""
+def build(order: Order, mark: str, *, changes_user: bool) -> dict[str, str]:
+    """All variables of the command: the submitter's, weaker than those about the allocation.
+
+    Without any of the submitter's own, those of a login: of his (``changes_user``) or of ours.
+    """
     if order.env is None:
         environment = {"PATH": _DEFAULT_PATH}
         environment |= {name: os.environ[name] for name in _KEPT if name in os.environ}
+        if changes_user:
+            environment |= privilege.home_variables(order.user, order.uid)
     else:
         environment = json.loads(zlib.decompress(order.env))
     environment |= _allocation(order)

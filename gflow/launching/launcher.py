@@ -40,7 +40,8 @@ def main(fd: int, settings: dict[str, Any]) -> NoReturn:
     """Become the launcher, until the pipe ``fd`` ends or says ``stop``.
 
     ``settings``: ``state_dir``; ``lock_fd``, an inherited lock on it (None: there is none);
-    ``cpu_affinity``, whether jobs are bound to their cpus.
+    ``cpu_affinity``, whether jobs are bound to their cpus; ``system``, whether they run as their
+    submitters; ``spool_dir``, a folder for scripts that these can reach.
 
     By exec, although it may have been forked: every module that the parent had loaded would cost
     every shim (a fifth of its start for logging and multiprocessing).
@@ -78,8 +79,8 @@ class Launcher:
 
     def __init__(self, channel: Channel, settings: dict[str, Any]) -> None:
         self._channel = channel
-        self._place = Place(settings["state_dir"])
-        self._conditions = _conditions(bind=settings.get("cpu_affinity", False))
+        self._place = Place(settings["state_dir"], settings.get("spool_dir"))
+        self._conditions = _conditions(settings)
         self._lock_fd: int | None = settings.get("lock_fd")
         self._attempts: dict[Key, Attempt] = {}
         self._poll = select.epoll()
@@ -379,10 +380,11 @@ _HANDLERS: dict[str, Callable[[Launcher, Message, list[bytes | None]], None]] = 
 }
 
 
-def _conditions(*, bind: bool) -> Conditions:
+def _conditions(settings: dict[str, Any]) -> Conditions:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a pidfd per running job
-    return Conditions((soft, hard), sorted(os.sched_getaffinity(0)) if bind else None)
+    affinity = sorted(os.sched_getaffinity(0)) if settings.get("cpu_affinity") else None
+    return Conditions((soft, hard), affinity, system=settings.get("system", False))
 
 
 def _about(what: str, key: Key, **facts: Any) -> Message:

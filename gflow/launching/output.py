@@ -44,30 +44,10 @@ def _part(text: str) -> str:
     return text.replace(".", "_") if text.strip(".") == "" else text
 
 
-def open_both(order: Order, logs: str) -> tuple[int, int]:
-    """Descriptors for standard output and error (often the same one), seen from the current folder.
-
-    Sets the job's umask: the submitter's files obey it, the log in the state folder does not.
-    Raises OSError with the path that it is about.
-    """
-    known = values(order.job_id, order.array_id, order.task, name=order.name, user=order.user)
-    out = _open_log(order, logs) if order.output_path is None else -1
-    if order.umask is not None:
-        os.umask(order.umask)
-    if order.output_path is None and order.error_path is None:
-        return out, out
-    known = values(order.job_id, order.array_id, order.task, name=order.name, user=order.user)
-    out_path = expand(order.output_path, known) if order.output_path is not None else None
-    if out_path is not None:
-        out = _open(out_path, order)
-    error_path = expand(order.error_path, known) if order.error_path is not None else out_path
-    if error_path == out_path:
-        return out, out
-    assert error_path is not None
-    return out, _open(error_path, order)
-
-
-def _open_log(order: Order, logs: str) -> int:
+def open_log(order: Order, logs: str) -> int | None:
+    """The log in the state folder; None when the output goes elsewhere. Raises OSError."""
+    if order.output_path is not None:
+        return None
     path = log_path(logs, order.job_id, order.array_id, order.task)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
@@ -78,6 +58,27 @@ def _open_log(order: Order, logs: str) -> int:
     if order.attempt > 1:
         os.write(fd, b"--- gflow: attempt %d ---\n" % order.attempt)
     return fd
+
+
+def open_both(order: Order, log: int | None) -> tuple[int, int]:
+    """Descriptors for standard output and error (often the same one), seen from the current folder.
+
+    Raises OSError with the path that it is about.
+    """
+    if log is not None and order.error_path is None:
+        return log, log
+    known = values(order.job_id, order.array_id, order.task, name=order.name, user=order.user)
+    out_path = expand(order.output_path, known) if order.output_path is not None else None
+    error_path = expand(order.error_path, known) if order.error_path is not None else out_path
+    if log is not None:
+        out = log
+    else:
+        assert out_path is not None
+        out = _open(out_path, order)
+    if error_path == out_path:
+        return out, out
+    assert error_path is not None
+    return out, _open(error_path, order)
 
 
 def _open(path: str, order: Order) -> int:

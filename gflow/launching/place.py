@@ -12,10 +12,11 @@ class Place:
 
     __slots__ = ("boot_id", "folder", "logs", "machine_id", "reports", "runs", "spool", "state_dir")
 
-    def __init__(self, state_dir: str) -> None:
+    def __init__(self, state_dir: str, spool_dir: str | None = None) -> None:
         self.state_dir = state_dir
         self.runs = f"{state_dir}/runs"
-        self.spool = f"{state_dir}/spool"
+        #: Scripts of running attempts. Elsewhere in system mode: their owners must get there.
+        self.spool = spool_dir or f"{state_dir}/spool"
         self.logs = f"{state_dir}/logs"
         #: FIFO through which shims reach whichever launcher lives.
         self.reports = f"{self.runs}/.reports"
@@ -26,9 +27,14 @@ class Place:
         self.folder = f"{status.st_dev:x}:{status.st_ino:x}"
 
     def prepare(self) -> None:
-        """Make the folders and the FIFO where they are missing; all private to the owner."""
+        """Make the folders and the FIFO where they are missing, private to the owner.
+
+        Others may pass through a spool folder outside of the state folder, and not look around.
+        """
         for path in (self.runs, self.spool, self.logs):
             os.makedirs(path, mode=0o700, exist_ok=True)
+        if not self.spool.startswith(f"{self.state_dir}/"):
+            os.chmod(self.spool, 0o711)
         try:
             os.mkfifo(self.reports, 0o600)
         except FileExistsError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
 import stat
 import time
@@ -16,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from gflow.launching import privilege
 from gflow.launching.protocol import Message
 from gflow.process import child
 
@@ -151,10 +153,7 @@ def _drop_privileges(message: Message) -> None:
     uid = message.get("uid")
     if uid is None or os.getuid() != 0 or uid == 0:
         return
-    gid = message["gid"]
-    os.setgroups(os.getgrouplist(message["user"], gid))
-    os.setgid(gid)
-    os.setuid(uid)
+    privilege.become(message["user"], uid, message["gid"])
 
 
 def _file(message: Message) -> tuple[Message, bytes]:
@@ -189,8 +188,6 @@ def _stat(message: Message) -> tuple[Message, bytes]:
 
 
 def _user(message: Message) -> tuple[Message, bytes]:
-    import pwd
-
     try:
         entry = pwd.getpwuid(message["uid_asked"])
     except KeyError:

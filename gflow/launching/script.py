@@ -10,8 +10,11 @@ _DEFAULT_INTERPRETER = "/bin/bash"
 _FIRST_LINE_BYTES = 256
 
 
-def write(path: str, blob: bytes) -> bytes:
-    """Write the script for one attempt, executable by its owner alone; returns its text."""
+def write(path: str, blob: bytes, owner: tuple[int, int] | None) -> bytes:
+    """Write the script for one attempt, for its owner alone; returns its text.
+
+    ``owner``: uid and gid to give it to; None: it stays ours.
+    """
     text = zlib.decompress(blob)
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
@@ -20,6 +23,8 @@ def write(path: str, blob: bytes) -> bytes:
         os.mkdir(os.path.dirname(path), 0o700)
         fd = os.open(path, flags, 0o700)
     try:
+        if owner is not None:
+            os.fchown(fd, *owner)
         view = memoryview(text)
         while view:
             view = view[os.write(fd, view) :]

@@ -117,13 +117,18 @@ class Shim:
     def _start(self, conditions: Conditions) -> None:
         order, place = self._order, self._place
         try:
-            variables = environment.build(order, place.mark(order.job_id, order.attempt))
+            variables = environment.build(
+                order,
+                place.mark(order.job_id, order.attempt),
+                changes_user=conditions.changes_user(order),
+            )
             spool_path = place.spool_path(order.job_id, order.attempt)
-            program = command.prepare(order, variables, spool_path)
+            program = command.prepare(order, variables, spool_path, conditions)
         except (OSError, ValueError) as error:
             raise CannotStart.because_of(error) from None
         self._claim_line("spawning")
         self._command = command.start(order, program, place.logs, conditions)
+        os.chdir("/")
         facts = {
             "process": [self._command, identity.start_ticks(self._command)],
             "started_at": time.time(),

@@ -97,7 +97,7 @@ class Driver:
         *command: str,
         job_id: int = 1,
         attempt: int = 1,
-        env: dict[str, str] | None = None,
+        env: dict[str, str] | bool | None = None,
         script: str | None = None,
         **fields: Any,
     ) -> None:
@@ -113,7 +113,7 @@ class Driver:
         }
         environment = {"PATH": os.environ["PATH"]} if env is None else env
         blobs = (
-            zlib.compress(json.dumps(environment).encode(), 1),
+            zlib.compress(json.dumps(environment).encode(), 1) if environment else None,
             None if script is None else zlib.compress(script.encode()),
             json.dumps({"id": job_id, "name": "test"}).encode(),
         )
