@@ -43,6 +43,8 @@ async def _read_pieces(request: web.Request, limits: Limits) -> list[bytes]:
         raise Refused(
             Refused.INVALID, "cannot take the request: its body came too slowly"
         ) from None
+    except web.RequestPayloadError:
+        raise Refused(Refused.INVALID, "cannot take the request: its body is cut off") from None
     return pieces or [b""]
 
 

@@ -136,6 +136,8 @@ class Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """What was sent is not HTTP: say so as JSON and close."""
+        if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
+            raise ConnectionError("nobody listens, or half an answer is sent") from exc
         if status >= 500:
             self.logger.error("request failed", exc_info=exc)
         text = "what was sent is not understood" if status < 500 else "the request failed"
