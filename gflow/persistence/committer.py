@@ -199,11 +199,12 @@ class Committer:
 
     def last_attempt(self) -> None:
         """The supervisor is gone: commit what is complete, once, and say nothing."""
-        if self._complete and self.store is not None:
-            try:
-                self._roll_back()
-                self.store.begin()
-                self.store.apply(self._items)
-                self.store.commit()
-            except (sqlite3.Error, OSError):
-                pass  # it was never acknowledged
+        if not self._complete or self.store is None:
+            return
+        try:
+            self._roll_back()
+            self.store.begin()
+            self.store.apply(self._items)
+            self.store.commit()
+        except (sqlite3.Error, OSError):
+            pass  # it was never acknowledged

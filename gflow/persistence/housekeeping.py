@@ -21,8 +21,15 @@ _DAY_S = 86400.0
 class Housekeeper:
     """Remembers between rounds which blobs nobody named."""
 
-    def __init__(self, keep_history_s: float | None) -> None:
+    def __init__(self, keep_history_s: float | None, *, collect_every: int = 1) -> None:
+        """``collect_every``: blobs are looked after in every so manieth round only.
+
+        Which ones history names is found by reading all of it.
+        """
         self._keep_history_s = keep_history_s
+        self._collect_every = collect_every
+        self._rounds = 0
+        self._going_on = False
         self._unnamed: set[str] = set()
         # What this round has found in use; kept up to date by what is committed meanwhile.
         self._needed: set[int] = set()
@@ -33,7 +40,7 @@ class Housekeeper:
         for item in items:
             if item.key[0] == "blob":
                 self._unnamed.discard(str(item.key[1]))
-            elif item.key[0] in ("job", "array") and item.payload is not None:
+            elif self._going_on and item.key[0] in ("job", "array") and item.payload is not None:
                 self._note(item)
 
     def _note(self, item: Item) -> None:
@@ -52,13 +59,19 @@ class Housekeeper:
 
     def round(self, store: Store, now_at: float) -> Iterator[bytes | None]:
         """One round; ``now_at`` is the wall clock. Yields ``expired`` frames, else None."""
-        self._needed.clear()
-        self._named.clear()
-        yield from self._survey(store, "live")
-        if self._keep_history_s is not None:
-            yield from self._purge(store, self._cutoff(store, now_at, self._keep_history_s))
-        yield from self._survey(store, "history")
-        yield from self._collect(store)
+        self._going_on = True
+        try:
+            yield from self._survey(store, "live")
+            if self._keep_history_s is not None:
+                yield from self._purge(store, self._cutoff(store, now_at, self._keep_history_s))
+            if self._rounds % self._collect_every == 0:
+                yield from self._survey(store, "history")
+                yield from self._collect(store)
+            self._rounds += 1
+        finally:
+            self._going_on = False
+            self._needed.clear()
+            self._named.clear()
 
     def _survey(self, store: Store, table: str) -> Iterator[None]:
         last = -1 << 63

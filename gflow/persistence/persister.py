@@ -35,6 +35,8 @@ from gflow.process import child
 #: Long work tells that it goes on, this often.
 _BUSY_S = 1.0
 _REST_MS = 5
+#: Rounds of housekeeping from one collection of blobs to the next: it reads all of history.
+_COLLECT_EVERY = 12
 #: poll(2) takes no more than a few weeks.
 _LONGEST_WAIT_MS = 3_600_000
 
@@ -68,7 +70,7 @@ class Persister:
         self._busy_at_s = 0.0
         self._backing_up = False
         self._check_later = False
-        self._housekeeper = Housekeeper(settings.keep_history_s)
+        self._housekeeper = Housekeeper(settings.keep_history_s, collect_every=_COLLECT_EVERY)
         # The first round comes when the start is long over.
         self._round_at_s = time.monotonic() + min(60.0, settings.housekeeping_interval_s)
         self._committer: Committer
@@ -92,18 +94,22 @@ class Persister:
         self._committer = Committer(self._settings, opening, self._tell)
         self._committer.listeners.append(self._housekeeper.note)
         try:
+            return self._serve()
+        except _SupervisorGone:
+            self._committer.last_attempt()
+            return 0
+
+    def _serve(self) -> int:
+        """Until the sentinel. Returns the exit code, raises _SupervisorGone."""
+        try:
             self._committer.ensure_ballast()
             while True:
                 self._turn(self._patience_ms())
         except _Sentinel:
-            pass
-        except _SupervisorGone:
-            self._committer.last_attempt()
+            if not self._committer.close():
+                return 1
+            self._tell("closed")
             return 0
-        if not self._committer.close():
-            return 1
-        self._tell("closed")
-        return 0
 
     def _refuse(self, sentence: str) -> int:
         try:

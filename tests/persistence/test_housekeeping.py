@@ -154,3 +154,14 @@ def test_a_blob_named_during_the_round_stays(store: Store) -> None:
     keeper.note([codec.encode(("job", 5), record)])
     list(steps)
     assert blobs(store) == ["b"]
+
+
+def test_blobs_may_be_looked_after_less_often(store: Store) -> None:
+    """With every second round, the third is the first in which an unnamed blob can go."""
+    put(store, b=b"1")
+    keeper = Housekeeper(None, collect_every=2)
+    for _ in range(2):
+        tidy(keeper, store)
+    assert blobs(store) == ["b"]
+    tidy(keeper, store)
+    assert blobs(store) == []
