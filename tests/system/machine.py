@@ -117,7 +117,7 @@ class Machine:
 
     def json(self, *words: str, code: int | None = 0) -> Any:
         """What gflowctl prints with --json."""
-        answer = self.ctl(*words, "--json")
+        answer = self.ctl(words[0], "--json", *words[1:])
         assert code is None or answer.returncode == code, (words, answer)
         return json.loads(answer.stdout)
 

@@ -40,7 +40,7 @@ def test_ends_while_the_supervisor_is_down(new_machine: object) -> None:
     """The same for jobs that end between kill -9 and the next start."""
     machine = new_machine(GFLOW_RESOURCES__CPUS="16")  # type: ignore[operator]
     machine.start()
-    ends = submit_all(machine, 1)
+    ends = submit_all(machine, 6)
     assert all(machine.job(job_id)["state"] == "RUNNING" for job_id in ends)
     machine.kill()
     shims = [p for p in (machine.state / "runs").iterdir() if p.name[0] != "."]
