@@ -153,7 +153,8 @@ class Launcher:
     def _on_start(self, message: Message, blobs: list[bytes | None]) -> None:
         order = Order(message, blobs)
         key = (order.job_id, order.attempt)
-        if key in self._attempts:
+        attempt = self._attempts.get(key)
+        if attempt is not None and not attempt.end_reported:
             self._tell_truth(key)
             return
         try:
@@ -238,11 +239,14 @@ class Launcher:
     def _on_end(self, attempt: Attempt) -> None:
         """The shim is gone: usually it had said all there is to say."""
         self._read_reports()
-        del self._attempts[attempt.key]
+        if self._attempts.get(attempt.key) is attempt:
+            del self._attempts[attempt.key]
         self._unwatch(attempt.fd)
-        if attempt.own:
-            os.waitpid(attempt.pid, 0)
+        status = os.waitpid(attempt.pid, 0)[1] if attempt.own else None
         if attempt.end_reported:
+            return
+        if status is not None and os.waitstatus_to_exitcode(status) == shim.ALREADY_STARTED:
+            self._tell_truth(attempt.key)
             return
         survey = Survey(self._place)
         finding = survey.one(*attempt.key)

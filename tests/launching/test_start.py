@@ -256,14 +256,9 @@ def test_a_failed_start_is_in_the_run_file(launcher: Driver) -> None:
     )
 
 
-def test_a_full_disk_is_not_the_jobs_fault(launcher: Driver, small_disk: Path) -> None:
+def test_a_full_disk_is_not_the_jobs_fault(small_disk: Path) -> None:
     """What the machine is short of passes: the start is to be tried again."""
-    with (small_disk / "ballast").open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"x" * 65536)
-        except OSError:
-            pass
+    fill(small_disk)
     driver = Driver(small_disk)
     try:
         driver.start("/bin/true")
@@ -297,3 +292,29 @@ def test_a_start_sent_twice_while_it_runs_is_answered(launcher: Driver) -> None:
     launcher.start("sleep", "100")
     found = launcher.wait_for("found")
     assert (found["verdict"], found["process"]) == ("running", started["process"])
+
+
+def fill(disk: Path) -> None:
+    """Leave no room."""
+    with (disk / "ballast").open("wb", buffering=0) as file:
+        for size in (65536, 4096, 1):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError:
+                pass
+
+
+def test_an_attempt_that_failed_for_now_can_be_made_again_at_once(small_disk: Path) -> None:
+    """The same attempt, while its first shim is still leaving."""
+    driver = Driver(small_disk)
+    try:
+        driver.drain()
+        for _ in range(5):
+            fill(small_disk)
+            driver.start("/bin/true")
+            driver.wait_for("start_failed", transient=True)
+            (small_disk / "ballast").unlink()
+        assert driver.run("/bin/true")["exit_code"] == 0
+    finally:
+        driver.close()
