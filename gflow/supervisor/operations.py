@@ -141,19 +141,37 @@ class SupervisorOperations:
         if refusal is not None:
             raise Refused(Refused.UNAVAILABLE, refusal)
         data: dict[str, bytes] = {}
+        specs: list[Spec] = []
+        turn = Turn()
         for submission in submissions:
             data.update(submission.blobs)
-        specs = [replace(one.spec, request=key) for one in submissions]
+            specs.append(replace(submission.spec, request=key))
+            await turn.breathe()
         ended = await self._ends_in_history(specs)
         await self._check(specs, data, ended)
-        await reactor.reserve_ids(self._scheduler.ids_needed(specs))
-        ids, position = await self._admit(peer, specs, submissions, data, ended)
-        if request_key is not None:
-            self._requests[request_key] = ids
-            while len(self._requests) > _REQUESTS:
-                del self._requests[next(iter(self._requests))]
-        self._note_latest(peer.uid, ids)
+        needed = self._scheduler.ids_needed(specs)
+        while True:
+            await reactor.reserve_ids(needed)
+            async with reactor.admission:
+                # Another one may have come first: with the same key, or for the same ids.
+                if request_key is not None and request_key in self._requests:
+                    ids, position = self._requests[request_key], reactor.persister.link.add(())
+                    break
+                if self._scheduler.ids_left < needed:
+                    continue
+                self._check_limits(len(specs), data)
+                ids, position = await self._admit(peer, specs, submissions, data, ended)
+                self._note_request(request_key, ids)
+                self._note_latest(peer.uid, ids)
+                break
         return await self._submitted(ids, position, wait)
+
+    def _note_request(self, request_key: tuple[int, str] | None, ids: tuple[int, ...]) -> None:
+        if request_key is None:
+            return
+        self._requests[request_key] = ids
+        while len(self._requests) > _REQUESTS:
+            del self._requests[next(iter(self._requests))]
 
     async def _submitted(self, ids: tuple[int, ...], position: int, wait: bool) -> Record:
         answer: Record = {"job_ids": list(ids), "durable": await self._durable(position, wait)}
@@ -178,18 +196,21 @@ class SupervisorOperations:
     async def _check(
         self, specs: Sequence[Spec], data: Mapping[str, bytes], ended: Mapping[int, State]
     ) -> None:
-        self._reactor.blobs.check(data)
-        live = sum(count for state, count in self._scheduler.counts().items() if state in LIVE)
-        limit = self._reactor.config["limits"]["max_live_jobs"]
-        if live + len(specs) > limit:
-            raise Refused(
-                Refused.UNAVAILABLE,
-                f"cannot submit: {live} jobs wait or run already, the limit is {limit}",
-            )
+        self._check_limits(len(specs), data)
         turn = Turn()
         for start in range(0, len(specs), _SLICE_SPECS):
             self._scheduler.check(tuple(specs[start : start + _SLICE_SPECS]), ended)
             await turn.breathe()
+
+    def _check_limits(self, count: int, data: Mapping[str, bytes]) -> None:
+        self._reactor.blobs.check(data)
+        live = sum(number for state, number in self._scheduler.counts().items() if state in LIVE)
+        limit = self._reactor.config["limits"]["max_live_jobs"]
+        if live + count > limit:
+            raise Refused(
+                Refused.UNAVAILABLE,
+                f"cannot submit: {live} jobs wait or run already, the limit is {limit}",
+            )
 
     async def _admit(
         self,
@@ -199,32 +220,38 @@ class SupervisorOperations:
         data: Mapping[str, bytes],
         ended: Mapping[int, State],
     ) -> tuple[tuple[int, ...], int]:
-        """Admit in slices; the records are saved together, whole or not at all."""
+        """Admit in slices; the records are saved together, whole or not at all.
+
+        The caller holds the lock of admission.
+        """
         reactor = self._reactor
         ids: list[int] = []
         actions: list[Any] = []
         gathered: dict[Key, None] = {}
         turn = Turn()
-        async with reactor.admission:
-            reactor.hold_back(gathered)
-            try:
-                for start in range(0, len(specs), _SLICE_SPECS):
-                    stop = min(start + _SLICE_SPECS, len(specs))
-                    holds = ["user" if one.hold else None for one in submissions[start:stop]]
-                    submit = event.Submit(
-                        tuple(specs[start:stop]),
-                        peer.uid,
-                        tuple(holds),
-                        more=stop < len(specs),
-                        ended=tuple(ended.items()),
-                    )
-                    some, more = reactor.admit(submit, data, gathered)
-                    ids += some
-                    actions += more
+        reactor.hold_back(gathered)
+        try:
+            for start in range(0, len(specs), _SLICE_SPECS):
+                # What the last slice asks for is done in the turn in which it is saved; what those
+                # before it ask for would make that turn a long one.
+                reactor.perform(actions)
+                actions = []
+                stop = min(start + _SLICE_SPECS, len(specs))
+                holds = ["user" if one.hold else None for one in submissions[start:stop]]
+                submit = event.Submit(
+                    tuple(specs[start:stop]),
+                    peer.uid,
+                    tuple(holds),
+                    more=stop < len(specs),
+                    ended=tuple(ended.items()),
+                )
+                some, actions = reactor.admit(submit, data, gathered)
+                ids += some
+                if stop < len(specs):
                     await turn.breathe()
-            finally:
-                reactor.hold_back(None)
-                position = reactor.finish(actions, gathered, atomic=len(specs) > 1)
+        finally:
+            reactor.hold_back(None)
+            position = reactor.finish(actions, gathered, atomic=len(specs) > 1)
         return tuple(ids), position
 
     async def _durable(self, position: int, wait: bool) -> bool:

@@ -188,8 +188,7 @@ class Reactor:
         keys = list(keys)
         position = self.persister.add(keys, atomic=atomic)
         self._transitions += [(position, key) for key in keys if key[0] == "transition"]
-        for action in actions:
-            self._perform(action)
+        self.perform(actions)
         self._set_timer(clock.now())
         return position
 
@@ -221,6 +220,11 @@ class Reactor:
         self._held_back = keys
 
     # --- out of the core ------------------------------------------------------------------------
+
+    def perform(self, actions: Iterable[Action]) -> None:
+        """Carry out what the core asks for; changed keys are the caller's."""
+        for action in actions:
+            self._perform(action)
 
     def _perform(self, action: Action) -> None:
         match action:

@@ -135,7 +135,7 @@ class Service:
         await reactor.recovered()
         self._operations.remember()
         reactor.step(Ready())
-        await reactor.reserve_ids(0)
+        await self._first_ids()
         await self._server.start(self._bind())
         line = self._ready_line()
         log.info("%s", line)
@@ -145,6 +145,13 @@ class Service:
         await self._ending.wait()
         watching.cancel()
         return await self._end()
+
+    async def _first_ids(self) -> None:
+        """Ready means that jobs can be submitted; but a stuck disk keeps nobody from looking."""
+        try:
+            await self._reactor.reserve_ids(1)
+        except Refused as error:
+            log.error("%s", error)
 
     def _ready_line(self) -> str:
         counts = self._reactor.scheduler.counts()
