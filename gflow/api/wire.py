@@ -212,25 +212,31 @@ class Wire:
     def _head(self) -> tuple[int, dict[str, str]]:
         words = self._line().split(None, 2)
         if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
-            raise Broken(f"what answers at {self.path} does not speak HTTP")
+            raise self._no_http()
         headers: dict[str, str] = {}
         while line := self._line():
             name, _, value = line.partition(b":")
             headers[name.decode("latin-1").lower()] = value.strip().decode("latin-1")
         spoken = headers.get("gflow-protocol")
         if spoken is not None and spoken != PROTOCOL:
-            raise Broken(f"the supervisor at {self.path} speaks protocol {spoken}, not {PROTOCOL}")
+            self.close()
+            raise Refusal(
+                505,
+                "invalid",
+                f"the supervisor at {self.path} speaks protocol {spoken[:20]}, this program "
+                f"{PROTOCOL}: use the one that came with the supervisor",
+            )
         return int(words[1]), headers
 
     def _pieces(self, headers: dict[str, str]) -> Iterator[bytes]:
         if headers.get("transfer-encoding", "").lower() == "chunked":
-            while size := int(self._line().split(b";")[0] or b"0", 16):
+            while size := self._size(self._line().split(b";")[0], 16):
                 yield from self._exactly(size)
                 self._line()
             while self._line():
                 pass
         elif "content-length" in headers:
-            yield from self._exactly(int(headers["content-length"]))
+            yield from self._exactly(self._size(headers["content-length"].encode(), 10))
         else:
             while self._buffer or self._fill(end=True):
                 yield self._take(len(self._buffer))
@@ -246,10 +252,23 @@ class Wire:
             size -= len(piece)
             yield piece
 
+    def _size(self, digits: bytes, base: int) -> int:
+        try:
+            size = int(digits, base)
+        except ValueError:
+            size = -1
+        if size < 0:
+            raise self._no_http()
+        return size
+
+    def _no_http(self) -> Broken:
+        self.close()
+        return Broken(f"what answers at {self.path} does not speak HTTP")
+
     def _line(self) -> bytes:
         while (end := self._buffer.find(b"\r\n")) < 0:
             if len(self._buffer) > _MAX_LINE:
-                raise Broken(f"what answers at {self.path} does not speak HTTP")
+                raise self._no_http()
             self._fill()
         line = self._take(end + 2)
         return line[:-2]
@@ -267,8 +286,10 @@ class Wire:
         except TimeoutError:
             raise self._silent() from None
         except OSError as error:
+            self.close()
             raise Broken(f"the connection to the supervisor broke: {error.strerror}") from None
         if not data and not end:
+            self.close()
             raise Broken("the supervisor closed the connection before it answered")
         self._buffer += data
         return bool(data)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from gflow.cli.command import Parser
 from gflow.cli.session import Session
 
+SHELLS = ("bash", "zsh", "fish")
+
 
 def configure(name: str, parser: Parser) -> None:
     """The shell."""
@@ -17,7 +19,7 @@ def configure(name: str, parser: Parser) -> None:
         "zsh:  source <(gflowctl completion zsh)\n"
         "fish: gflowctl completion fish | source"
     )
-    parser.add_argument("shell", choices=("bash", "zsh", "fish"))
+    parser.add_argument("shell", choices=SHELLS)
 
 
 def run(name: str, options: argparse.Namespace, session: Session) -> int:
@@ -67,7 +69,9 @@ def _bash() -> str:
             f'    "") words="{names} --help --version --json --runtime-dir";;',
             *cases,
             "    esac",
-            '    if [[ "$command" == completion && "$cur" != -* ]]; then words="bash zsh fish"; fi',
+            '    if [[ "$command" == completion && "$cur" != -* ]]; then words="'
+            + " ".join(SHELLS)
+            + '"; fi',
             '    COMPREPLY=($(compgen -W "$words" -- "$cur"))',
             '    if [[ ${#COMPREPLY[@]} -eq 0 && "$cur" != -* ]]; then',
             '        COMPREPLY=($(compgen -f -- "$cur"))',
@@ -98,9 +102,19 @@ def _zsh() -> str:
             for action in actions
             for option in action.option_strings
         )
-        lines.append(f"    {name}) options=({options});;")
+        lines.append(f"    {name}) options=({options})")
+        chosen = [
+            f"        {'|'.join(a.option_strings)}) "
+            f"compadd {' '.join(map(str, a.choices))}; return;;"
+            for a in actions
+            if a.choices
+        ]
+        if name == "completion":
+            chosen.append(f"        completion) compadd {' '.join(SHELLS)}; return;;")
+        if chosen:
+            lines += ['        case "${words[CURRENT-1]}" in', *chosen, "        esac"]
+        lines.append("    ;;")
     lines += [
-        "    completion) _values shell bash zsh fish; return;;",
         "    esac",
         '    if [[ "$PREFIX" == -* ]]; then _describe option options; else _files; fi',
         "}",
@@ -127,7 +141,8 @@ def _fish() -> str:
             parts.append(f"-d {_quote(_help(action))}")
             lines.append(" ".join(parts))
     lines.append(
-        "complete -c gflowctl -n '__fish_seen_subcommand_from completion' -f -a 'bash zsh fish'"
+        "complete -c gflowctl -n '__fish_seen_subcommand_from completion' "
+        f"-f -a '{' '.join(SHELLS)}'"
     )
     return "\n".join(lines)
 

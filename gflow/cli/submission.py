@@ -52,9 +52,9 @@ def run(name: str, options: argparse.Namespace, session: Session) -> int:
     spec = make_spec(options, session)
     if name == "submit" and options.hold:
         spec["hold"] = True
-    answer = _submit(spec, session, durable=not (name == "submit" and options.no_wait))
     if name == "run":
-        return _stay(answer, session)
+        return _run(spec, session)
+    answer = _submit(spec, session, wire.new_key(), durable=not options.no_wait)
     job_id = answer["job_ids"][0]
     if not options.wait and session.as_json:
         session.print_json(answer)
@@ -94,8 +94,9 @@ def make_spec(options: argparse.Namespace, session: Session) -> dict[str, Any]:
     return spec
 
 
-def _submit(spec: dict[str, Any], session: Session, *, durable: bool) -> dict[str, Any]:
-    key = wire.new_key()
+def _submit(
+    spec: dict[str, Any], session: Session, key: str, *, durable: bool = True
+) -> dict[str, Any]:
     try:
         return session.client.submit_specs(spec, durable=durable, key=key)
     except Unreachable:
@@ -107,15 +108,20 @@ def _submit(spec: dict[str, Any], session: Session, *, durable: bool) -> dict[st
     return session.client.submit_specs(spec, durable=durable, key=key)
 
 
-def _stay(answer: dict[str, Any], session: Session) -> int:
-    job_id = answer["job_ids"][0]
+def _run(spec: dict[str, Any], session: Session) -> int:
+    key = wire.new_key()
     try:
+        answer = _submit(spec, session, key)
+        job_id = answer["job_ids"][0]
         if "array_tasks" in answer:
             record = session.client.wait(job_id)
         else:
             out = None if session.as_json else sys.stdout.buffer
             record = following.follow(job_id, session.client, out)
     except KeyboardInterrupt:
+        # Perhaps in the middle of the submission: its key tells which job it is, or makes it now.
+        session.close()
+        job_id = session.client.submit_specs(spec, key=key)["job_ids"][0]
         session.client.cancel(job_id)
         session.warn(f"job {job_id} is cancelled")
         return _EXIT_INTERRUPTED
