@@ -66,8 +66,9 @@ class Backlog:
     def take(self) -> None:
         """Move the head into flight."""
         key, position = self._line.popitem(last=False)
-        assert key not in self._flight
-        self._flight[key] = position
+        # A key that changed after it was taken may come round again in the same transaction: its
+        # first place counts.
+        self._flight.setdefault(key, position)
 
     def torn(self, position: int) -> bool:
         """Whether more of the atomic addition at ``position`` is still waiting."""

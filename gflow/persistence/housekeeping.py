@@ -22,7 +22,7 @@ class Housekeeper:
     """Remembers between rounds which blobs nobody named."""
 
     def __init__(self, keep_history_s: float | None, *, collect_every: int = 1) -> None:
-        """``collect_every``: blobs are looked after in every so manieth round only.
+        """``collect_every``: blobs are looked after only once in so many rounds.
 
         Which ones history names is found by reading all of it.
         """

@@ -17,6 +17,7 @@ from gflow.errors import Refused
 from gflow.model.record import Key, Record
 from gflow.persistence import codec, message
 from gflow.persistence.backlog import Backlog
+from gflow.persistence.batch import Batch
 from gflow.persistence.watchdog import Health, Watchdog
 
 #: Queries that may be open at once; each is answered with at most one page.
@@ -37,18 +38,16 @@ class Link:
         cap: int = 200_000,
         batch_records: int = 256,
         batch_bytes: int = 65536,
+        frame_records: int = 64,
         gather_s: float = 0.0,
     ) -> None:
-        self._encode = encode
         self._cap = cap
         self._batch_records = batch_records
-        self._batch_bytes = batch_bytes
         self._gather_s = gather_s
         self._backlog = Backlog()
         self._watchdog = Watchdog()
         self._in_flight: int | None = None
-        #: Position of the atomic addition whose transaction is open.
-        self._open: int | None = None
+        self._batch = Batch(encode, batch_records, batch_bytes, frame_records)
         self._gathering_since_s: float | None = None
         self._drain_to = 0
         self._mark: tuple[int, float] | None = None
@@ -166,7 +165,7 @@ class Link:
     def _due(self, now_s: float) -> bool:
         if not self._backlog.waiting:
             return False
-        if self._open is not None or not self._gather_s:
+        if self._batch.open or not self._gather_s:
             return True
         if self._backlog.durable < self._drain_to or len(self._backlog) >= self._batch_records:
             return True
@@ -179,35 +178,11 @@ class Link:
         return True
 
     def _next_batch(self, now_s: float) -> bytes:
-        items = self._collect()
+        items = self._batch.frame(self._backlog)
         self.seq_sent += 1
         self._in_flight = self.seq_sent
         self._watchdog.sent(now_s)
-        more = self._open is not None
-        return codec.encode_frame("batch", items, seq=self.seq_sent, more=more)
-
-    def _collect(self) -> list[codec.Item]:
-        """Take keys into flight up to the bounds; leaves ``_open`` set if a transaction goes on."""
-        backlog = self._backlog
-        group, self._open = self._open, None
-        items: list[codec.Item] = []
-        size = 0
-        position = 0
-        while len(items) < self._batch_records:
-            head = backlog.head()
-            if head is None or (group is not None and head[1] != group):
-                break
-            key = head[0]
-            item = codec.encode(key, self._encode(key))
-            size += len(item.payload or b"")
-            if items and size > self._batch_bytes:
-                break
-            backlog.take()
-            position = head[1]
-            items.append(item)
-        if backlog.torn(position):
-            self._open = position
-        return items
+        return codec.encode_frame("batch", items, seq=self.seq_sent, more=self._batch.open)
 
     # --- receiving --------------------------------------------------------------------------------
 
@@ -240,6 +215,7 @@ class Link:
             return None
         self.seq_durable = fields["seq"]
         self._backlog.commit()
+        self._batch.reset()
         return message.Acked(self.durable)
 
     def _on_trouble(self, fields: dict[str, Any], _: list[codec.Item]) -> message.Message:
@@ -305,8 +281,8 @@ class Link:
 
     def _take_back(self) -> None:
         self._backlog.revert()
+        self._batch.reset()
         self._in_flight = None
-        self._open = None
 
     def _note_age(self, now_s: float) -> None:
         """Keep one (position, when): so the age of the oldest change is known without stamps."""

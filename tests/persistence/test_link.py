@@ -21,7 +21,8 @@ from gflow.persistence.link import MAX_QUERIES, Link
 from gflow.persistence.watchdog import Health
 from tests.persistence.disk import Disk
 
-BATCH_RECORDS = 3
+BATCH_RECORDS = 5
+FRAME_RECORDS = 2
 BATCH_BYTES = 200
 
 
@@ -31,7 +32,12 @@ class Interleavings(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.memory: dict[Key, dict[str, Any]] = {}
-        self.link = Link(self.memory.get, batch_records=BATCH_RECORDS, batch_bytes=BATCH_BYTES)
+        self.link = Link(
+            self.memory.get,
+            batch_records=BATCH_RECORDS,
+            batch_bytes=BATCH_BYTES,
+            frame_records=FRAME_RECORDS,
+        )
         self.disk = Disk()
         self.now_s = 0.0
         self.version = 0
@@ -157,8 +163,8 @@ def batch(link: Link, now_s: float = 0.0) -> codec.Frame:
 
 def ack(link: Link, frame: codec.Frame, now_s: float = 0.0) -> list[message.Message]:
     """Acknowledge a batch."""
-    seq = frame.fields["seq"]
-    return link.receive(codec.encode_frame("ack", seq=seq, committed=True), now_s)
+    seq, committed = frame.fields["seq"], not frame.fields["more"]
+    return link.receive(codec.encode_frame("ack", seq=seq, committed=committed), now_s)
 
 
 def test_one_batch_is_in_flight() -> None:
@@ -353,7 +359,7 @@ def test_the_age_of_the_oldest_change_is_told() -> None:
 def test_two_hundred_thousand_changes_drain() -> None:
     """Every key of a long line is sent once, in order."""
     keys: list[Key] = [("job", n) for n in range(200_000)]
-    link = link_of({}, batch_records=5000)
+    link = link_of({})
     link.add(keys)
     sent: list[Key] = []
     while (data := link.next_frame(0.0)) is not None:
@@ -361,3 +367,15 @@ def test_two_hundred_thousand_changes_drain() -> None:
         sent.extend(item.key for item in frame.items)
         ack(link, frame)
     assert sent == keys
+
+
+def test_a_batch_is_cut_into_frames() -> None:
+    """Frames are small, so that none takes long to make; the transaction is as large as may be."""
+    link = link_of({}, batch_records=100, frame_records=40)
+    link.add([("use", n) for n in range(150)])
+    shapes = []
+    while (data := link.next_frame(0.0)) is not None:
+        frame = codec.decode_frame(data)
+        shapes.append((len(frame.items), frame.fields["more"]))
+        ack(link, frame)
+    assert shapes == [(40, True), (40, True), (20, False), (40, True), (10, False)]
