@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -60,6 +61,8 @@ class SupervisorOperations:
         self._scheduler = reactor.scheduler
         #: Idempotency keys: (uid, key) → ids of the submission.
         self._requests: dict[tuple[int, str], tuple[int, ...]] = {}
+        #: Keys of requests that are being admitted.
+        self._under_way: dict[tuple[int, str], asyncio.Future[None]] = {}
         self._latest: dict[int, deque[int]] = {}
 
     def remember(self) -> None:
@@ -131,47 +134,31 @@ class SupervisorOperations:
         self, peer: Peer, submissions: Sequence[Submission], *, wait: bool, key: str | None
     ) -> Record:
         """Admit everything or nothing; see the protocol."""
-        reactor = self._reactor
-        request_key = None if key is None else (peer.uid, key)
-        if request_key is not None and request_key in self._requests:
-            # The first answer may not have been durable; by now it is, or this waits for it.
-            position = reactor.persister.link.add(())
-            return await self._submitted(self._requests[request_key], position, wait)
-        refusal = reactor.persister.link.refusal()
-        if refusal is not None:
-            raise Refused(Refused.UNAVAILABLE, refusal)
-        data: dict[str, bytes] = {}
-        specs: list[Spec] = []
-        turn = Turn()
-        for submission in submissions:
-            data.update(submission.blobs)
-            specs.append(replace(submission.spec, request=key))
-            await turn.breathe()
-        ended = await self._ends_in_history(specs)
-        await self._check(specs, data, ended)
-        needed = self._scheduler.ids_needed(specs)
-        while True:
-            await reactor.reserve_ids(needed)
-            async with reactor.admission:
-                # Another one may have come first: with the same key, or for the same ids.
-                if request_key is not None and request_key in self._requests:
-                    ids, position = self._requests[request_key], reactor.persister.link.add(())
-                    break
-                if self._scheduler.ids_left < needed:
-                    continue
-                self._check_limits(len(specs), data)
-                ids, position = await self._admit(peer, specs, submissions, data, ended)
-                self._note_request(request_key, ids)
-                self._note_latest(peer.uid, ids)
-                break
-        return await self._submitted(ids, position, wait)
+        if key is None:
+            ids, position = await self._admit(peer, submissions, None)
+            return await self._submitted(ids, position, wait)
+        ids = await self._once((peer.uid, key), lambda: self._admit(peer, submissions, key))
+        # The first answer may not have been durable; by now it is, or this waits for it.
+        return await self._submitted(ids, self._reactor.persister.link.add(()), wait)
 
-    def _note_request(self, request_key: tuple[int, str] | None, ids: tuple[int, ...]) -> None:
-        if request_key is None:
-            return
-        self._requests[request_key] = ids
+    async def _once(
+        self, key: tuple[int, str], admit: Callable[[], Awaitable[tuple[tuple[int, ...], int]]]
+    ) -> tuple[int, ...]:
+        """Ids of the first request with this key; later ones wait for it."""
+        while (under_way := self._under_way.get(key)) is not None:
+            await asyncio.wait({under_way})
+        if key in self._requests:
+            return self._requests[key]
+        done = self._under_way[key] = asyncio.get_running_loop().create_future()
+        try:
+            ids, _ = await admit()
+        finally:
+            del self._under_way[key]
+            done.set_result(None)
+        self._requests[key] = ids
         while len(self._requests) > _REQUESTS:
             del self._requests[next(iter(self._requests))]
+        return ids
 
     async def _submitted(self, ids: tuple[int, ...], position: int, wait: bool) -> Record:
         answer: Record = {"job_ids": list(ids), "durable": await self._durable(position, wait)}
@@ -193,37 +180,51 @@ class SupervisorOperations:
                         ended[parent] = State(record["state"])
         return ended
 
+    async def _admit(
+        self, peer: Peer, submissions: Sequence[Submission], key: str | None
+    ) -> tuple[tuple[int, ...], int]:
+        """Check, reserve ids, admit: one request at a time, so that nothing comes in between."""
+        data: dict[str, bytes] = {}
+        for submission in submissions:
+            data.update(submission.blobs)
+        specs = [replace(one.spec, request=key) for one in submissions]
+        ended = await self._ends_in_history(specs)
+        async with self._reactor.admission:
+            refusal = self._reactor.persister.link.refusal()
+            if refusal is not None:
+                raise Refused(Refused.UNAVAILABLE, refusal)
+            await self._check(specs, data, ended)
+            await self._reactor.reserve_ids(self._scheduler.ids_needed(specs))
+            holds = ["user" if one.hold else None for one in submissions]
+            ids, position = await self._admit_slices(peer, specs, holds, data, ended)
+        self._note_latest(peer.uid, ids)
+        return ids, position
+
     async def _check(
         self, specs: Sequence[Spec], data: Mapping[str, bytes], ended: Mapping[int, State]
     ) -> None:
-        self._check_limits(len(specs), data)
+        self._reactor.blobs.check(data)
+        live = sum(count for state, count in self._scheduler.counts().items() if state in LIVE)
+        limit = self._reactor.config["limits"]["max_live_jobs"]
+        if live + len(specs) > limit:
+            raise Refused(
+                Refused.UNAVAILABLE,
+                f"cannot submit: {live} jobs wait or run already, the limit is {limit}",
+            )
         turn = Turn()
         for start in range(0, len(specs), _SLICE_SPECS):
             self._scheduler.check(tuple(specs[start : start + _SLICE_SPECS]), ended)
             await turn.breathe()
 
-    def _check_limits(self, count: int, data: Mapping[str, bytes]) -> None:
-        self._reactor.blobs.check(data)
-        live = sum(number for state, number in self._scheduler.counts().items() if state in LIVE)
-        limit = self._reactor.config["limits"]["max_live_jobs"]
-        if live + count > limit:
-            raise Refused(
-                Refused.UNAVAILABLE,
-                f"cannot submit: {live} jobs wait or run already, the limit is {limit}",
-            )
-
-    async def _admit(
+    async def _admit_slices(
         self,
         peer: Peer,
         specs: Sequence[Spec],
-        submissions: Sequence[Submission],
+        holds: Sequence[str | None],
         data: Mapping[str, bytes],
         ended: Mapping[int, State],
     ) -> tuple[tuple[int, ...], int]:
-        """Admit in slices; the records are saved together, whole or not at all.
-
-        The caller holds the lock of admission.
-        """
+        """Admit in slices; the records are saved together, whole or not at all."""
         reactor = self._reactor
         ids: list[int] = []
         actions: list[Any] = []
@@ -232,23 +233,23 @@ class SupervisorOperations:
         reactor.hold_back(gathered)
         try:
             for start in range(0, len(specs), _SLICE_SPECS):
-                # What the last slice asks for is done in the turn in which it is saved; what those
-                # before it ask for would make that turn a long one.
-                reactor.perform(actions)
-                actions = []
                 stop = min(start + _SLICE_SPECS, len(specs))
-                holds = ["user" if one.hold else None for one in submissions[start:stop]]
                 submit = event.Submit(
                     tuple(specs[start:stop]),
                     peer.uid,
-                    tuple(holds),
+                    tuple(holds[start:stop]),
                     more=stop < len(specs),
                     ended=tuple(ended.items()),
                 )
-                some, actions = reactor.admit(submit, data, gathered)
+                some, more = reactor.admit(submit, data, gathered)
                 ids += some
-                if stop < len(specs):
-                    await turn.breathe()
+                actions += more
+                await turn.breathe()
+        except Refused:
+            # Checked a moment ago and refused now: the machine has changed in between.
+            for job_id in ids:
+                reactor.step(event.Cancel(job_id, peer.uid, reason="its list was refused"))
+            raise
         finally:
             reactor.hold_back(None)
             position = reactor.finish(actions, gathered, atomic=len(specs) > 1)
