@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from gflow.launching import tree
+from gflow.launching.cgroup import Group
 from gflow.process.table import Entry
 
 #: How long to wait between two rounds of SIGKILL: first and longest.
@@ -17,6 +18,8 @@ class Ending:
 
     def __init__(self, find: Callable[[], list[Entry]]) -> None:
         self._find = find
+        #: Whoever is in it is killed in one stroke, whatever ``find`` may miss.
+        self.group: Group | None = None
         self._pause_s = 0.0
         #: Monotonic time of the next round of SIGKILL; None: it has not begun.
         self._kill_at_s: float | None = None
@@ -48,6 +51,8 @@ class Ending:
         """A round of SIGKILL if one is due."""
         if self._kill_at_s is None or time.monotonic() < self._kill_at_s:
             return
+        if self.group is not None:
+            self.group.kill()
         tree.kill(self._find, storm=self._pause_s > 0)
         shortest_s, longest_s = _KILL_AGAIN_S
         self._pause_s = min(longest_s, max(shortest_s, self._pause_s * 2))

@@ -32,7 +32,16 @@ LOST_MESSAGE = "its shim was killed, so nobody saw how it ended"
 class Subject:
     """The attempt to be followed, from what its run file says."""
 
-    __slots__ = ("attempt", "command", "exit_known", "grace_period_s", "job_id", "linger", "title")
+    __slots__ = (
+        "attempt",
+        "command",
+        "exit_known",
+        "grace_period_s",
+        "group",
+        "job_id",
+        "linger",
+        "title",
+    )
 
     def __init__(self, finding: Finding) -> None:
         starting = finding.contents.get("starting") or {}
@@ -40,6 +49,7 @@ class Subject:
         self.attempt = finding.attempt
         self.title: str = starting.get("title", f"job {finding.job_id}")
         self.command = finding.command
+        self.group = finding.contents.group
         #: The shim had written the exit; only the rest of the tree is left.
         self.exit_known = finding.contents.get("exit") is not None
         self.linger: bool = starting.get("linger", False)
@@ -68,6 +78,7 @@ class Follower:
         self._run_fd = runfile.reopen(place.run_path(subject.job_id, subject.attempt))
         self._reporter = Reporter(place.reports, subject.job_id, subject.attempt)
         self._ending = Ending(self._members)
+        self._ending.group = subject.group
         self._signals = _catch_signals()
 
     def live(self) -> None:
@@ -88,6 +99,8 @@ class Follower:
             if command_fd is not None and _has_ended(command_fd):
                 os.close(command_fd)
                 command_fd = None
+        if subject.group is not None:
+            subject.group.remove()
         if subject.exit_known:
             self._note("gone", {"at": time.time()})
             self._reporter.send("gone", {})
@@ -108,8 +121,10 @@ class Follower:
 
     def _members(self) -> list[Entry]:
         processes = table.read()
-        marked = tree.marks(processes).get(self._mark, [])
-        return tree.members(processes, self._subject.command, marked, exclude=os.getpid())
+        known = tree.marks(processes).get(self._mark, [])
+        if self._ending.group is not None:
+            known += tree.named(processes, self._ending.group.pids())
+        return tree.members(processes, self._subject.command, known, exclude=os.getpid())
 
     def _note(self, phase: str, facts: runfile.Facts) -> None:
         if self._run_fd is None:

@@ -41,7 +41,8 @@ def main(fd: int, settings: dict[str, Any]) -> NoReturn:
 
     ``settings``: ``state_dir``; ``lock_fd``, an inherited lock on it (None: there is none);
     ``cpu_affinity``, whether jobs are bound to their cpus; ``system``, whether they run as their
-    submitters; ``spool_dir``, a folder for scripts that these can reach.
+    submitters; ``spool_dir``, a folder for scripts that these can reach; ``cgroup``, whether
+    attempts get control groups: auto (where one was delegated), on or off.
 
     By exec, although it may have been forked: every module that the parent had loaded would cost
     every shim (a fifth of its start for logging and multiprocessing).
@@ -79,7 +80,9 @@ class Launcher:
 
     def __init__(self, channel: Channel, settings: dict[str, Any]) -> None:
         self._channel = channel
-        self._place = Place(settings["state_dir"], settings.get("spool_dir"))
+        self._place = Place(
+            settings["state_dir"], settings.get("spool_dir"), settings.get("cgroup", "auto")
+        )
         self._conditions = _conditions(settings)
         self._lock_fd: int | None = settings.get("lock_fd")
         self._attempts: dict[Key, Attempt] = {}

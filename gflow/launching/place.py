@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import os
 
+from gflow.launching import cgroup
 from gflow.process import identity
 
 
 class Place:
     """Paths and identity of one state folder on this boot of this machine."""
 
-    __slots__ = ("boot_id", "folder", "logs", "machine_id", "reports", "runs", "spool", "state_dir")
+    __slots__ = (
+        "boot_id",
+        "folder",
+        "groups",
+        "logs",
+        "machine_id",
+        "reports",
+        "runs",
+        "spool",
+        "state_dir",
+    )
 
-    def __init__(self, state_dir: str, spool_dir: str | None = None) -> None:
+    def __init__(
+        self, state_dir: str, spool_dir: str | None = None, cgroup_mode: str = "off"
+    ) -> None:
         self.state_dir = state_dir
         self.runs = f"{state_dir}/runs"
         #: Scripts of running attempts. Elsewhere in system mode: their owners must get there.
@@ -25,6 +38,8 @@ class Place:
         status = os.stat(state_dir)
         #: A copy of the folder has another inode: run files in it are not about our processes.
         self.folder = f"{status.st_dev:x}:{status.st_ino:x}"
+        #: Folder of the control groups of attempts; None: there are none.
+        self.groups = cgroup.base(f"gflow-{self.folder.replace(':', '-')}", cgroup_mode)
 
     def prepare(self) -> None:
         """Make the folders and the FIFO where they are missing, private to the owner.
@@ -45,6 +60,9 @@ class Place:
 
     def spool_path(self, job_id: int, attempt: int) -> str:
         return f"{self.spool}/{job_id}.{attempt}"
+
+    def group(self, job_id: int, attempt: int) -> cgroup.Group | None:
+        return cgroup.Group(f"{self.groups}/{job_id}.{attempt}") if self.groups else None
 
     def mark(self, job_id: int, attempt: int) -> str:
         """What every process of an attempt carries in its environment as GFLOW_ATTEMPT_ID."""

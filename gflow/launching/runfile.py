@@ -23,6 +23,7 @@ import zlib
 from typing import Any
 
 from gflow.launching import protocol
+from gflow.launching.cgroup import Group
 
 Facts = dict[str, Any]
 
@@ -83,6 +84,12 @@ class Contents:
         return bool(ended.get("gone")) or any(
             phase in self.phases for phase in ("gone", "failed", "lost")
         )
+
+    @property
+    def group(self) -> Group | None:
+        """The control group that the attempt was started in, if any."""
+        path = (self.phases.get("starting") or {}).get("group")
+        return Group(path) if isinstance(path, str) else None
 
     def get(self, phase: str) -> Facts | None:
         return self.phases.get(phase)

@@ -15,7 +15,7 @@ import time
 from typing import NoReturn
 
 from gflow.launching import command, environment, prctl, runfile, tree
-from gflow.launching.command import CannotStart, Conditions
+from gflow.launching.command import CannotStart, Conditions, Program
 from gflow.launching.ending import Ending
 from gflow.launching.order import Order
 from gflow.launching.place import Place
@@ -96,6 +96,7 @@ class Shim:
         if lock_fd is not None:
             os.close(lock_fd)
         pid = os.getpid()
+        group = place.group(order.job_id, order.attempt)
         facts = {
             "job_id": order.job_id,
             "attempt": order.attempt,
@@ -108,6 +109,7 @@ class Shim:
             "title": order.title,
             "grace_period_s": order.grace_period_s,
             "linger": order.linger,
+            "group": group.path if group else None,
             "at": time.time(),
             "boot_s": time.clock_gettime(time.CLOCK_BOOTTIME),
         }
@@ -127,7 +129,7 @@ class Shim:
         except (OSError, ValueError) as error:
             raise CannotStart.because_of(error) from None
         self._claim_line("spawning")
-        self._command = command.start(order, program, place.logs, conditions)
+        self._command = self._start_in_group(program, conditions)
         os.chdir("/")
         facts = {
             "process": [self._command, identity.start_ticks(self._command)],
@@ -138,6 +140,26 @@ class Shim:
         pid = os.getpid()
         self._reporter.send("started", {"shim": [pid, identity.start_ticks(pid)], **facts})
 
+    def _start_in_group(self, program: Program, conditions: Conditions) -> int:
+        """Start the command in a control group of its own, if there are any; its pid."""
+        order, place = self._order, self._place
+        group = place.group(order.job_id, order.attempt)
+        if group is None:
+            return command.start(order, program, place.logs, conditions)
+        try:
+            group.make()
+            group.enter()
+        except OSError:
+            return command.start(order, program, place.logs, conditions)
+        try:
+            return command.start(order, program, place.logs, conditions)
+        finally:
+            try:
+                group.leave()
+                self._ending.group = group
+            except OSError:
+                pass  # a stroke against the group would hit this process: it is not used then
+
     def _fail(self, error: CannotStart) -> None:
         order = self._order
         facts = {"message": str(error), "transient": error.transient}
@@ -147,7 +169,7 @@ class Shim:
         elif self._run_fd >= 0:
             self._note("failed", facts)
         self._reporter.send("start_failed", facts)
-        self._remove_script()
+        self._clean_up()
 
     # --- beside the command -----------------------------------------------------------------------
 
@@ -214,7 +236,7 @@ class Shim:
 
     def _finish(self) -> None:
         """Clean up, and do not leave before the exit is on the disk or no longer needed."""
-        self._remove_script()
+        self._clean_up()
         while self._unwritten:
             time.sleep(_WRITE_AGAIN_S)
             if os.fstat(self._run_fd).st_nlink == 0:
@@ -224,7 +246,9 @@ class Shim:
                 self._note(phase, facts)
         self._reporter.flush()
 
-    def _remove_script(self) -> None:
+    def _clean_up(self) -> None:
+        if self._ending.group is not None:
+            self._ending.group.remove()
         if self._order.script is None:
             return
         try:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from gflow.launching import adoption, runfile, tree
 from gflow.launching.adoption import Verdict
+from gflow.launching.cgroup import Group
 from gflow.launching.place import Place
 from gflow.launching.protocol import Message
 from gflow.launching.runfile import Contents
@@ -103,7 +104,7 @@ class Survey:
         command = _identity((contents.get("started") or {}).get("process"))
         alive = False
         if native and same_boot and not locked and _may_live(contents):
-            alive = bool(self._members(job_id, attempt, command))
+            alive = bool(self._members(job_id, attempt, command, contents.group))
         verdict = adoption.judge(
             contents, locked=locked, native=native, same_boot=same_boot, alive=alive
         )
@@ -121,7 +122,7 @@ class Survey:
         contents = Contents({}, damaged=True)
         if shim is not None and identity.is_alive(*shim):
             return Finding(job_id, attempt, Verdict.RUNNING, contents, shim, command)
-        if self._members(job_id, attempt, command):
+        if self._members(job_id, attempt, command, self._place.group(job_id, attempt)):
             verdict = Verdict.FOLLOW
         elif command is not None or shim is not None:
             verdict = Verdict.LOST
@@ -129,12 +130,16 @@ class Survey:
             verdict = Verdict.NEVER_STARTED
         return Finding(job_id, attempt, verdict, contents, None, command)
 
-    def _members(self, job_id: int, attempt: int, command: Identity | None) -> list[Entry]:
+    def _members(
+        self, job_id: int, attempt: int, command: Identity | None, group: Group | None
+    ) -> list[Entry]:
         if self._processes is None:
             self._processes = table.read()
             self._marks = tree.marks(self._processes)
-        marked = self._marks.get(self._place.mark(job_id, attempt), [])
-        return tree.members(self._processes, command, marked, exclude=os.getpid())
+        known = list(self._marks.get(self._place.mark(job_id, attempt), ()))
+        if group is not None:
+            known += tree.named(self._processes, group.pids())
+        return tree.members(self._processes, command, known, exclude=os.getpid())
 
 
 def run_files(folder: str) -> list[tuple[int, int]]:

@@ -41,14 +41,19 @@ def marks(processes: Table) -> dict[str, list[Entry]]:
     return found
 
 
+def named(processes: Table, pids: Iterable[int]) -> list[Entry]:
+    """The processes with these pids."""
+    return [processes.entries[pid] for pid in pids if pid in processes.entries]
+
+
 def members(
-    processes: Table, command: Identity | None, marked: Iterable[Entry], exclude: int
+    processes: Table, command: Identity | None, known: Iterable[Entry], exclude: int
 ) -> list[Entry]:
-    """What lives of an attempt whose shim is dead: its session, its marked, and all below them.
+    """What lives of an attempt whose shim is dead: its session, the ``known``, all below them.
 
     ``exclude`` is a process that may carry the mark without being part: the one that asks.
     """
-    roots = list(marked)
+    roots = list(known)
     if command is not None:
         leader = processes.entries.get(command[0])
         # Another process with the leader's pid means that the session had ended before.
