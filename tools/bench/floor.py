@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import multiprocessing.connection
 import os
 import shutil
+import signal
 import sys
+import time
 from pathlib import Path
+from typing import NoReturn
 
 from tools.bench import sample
 
@@ -77,3 +82,41 @@ def run(argv: list[str], env: dict[str, str] | None = None) -> int:
         os.close(null)
     _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status)
+
+
+def blocking_pipe(messages: int, size_bytes: int, stopped_s: float) -> list[float]:
+    """Seconds of each turn of a loop that sends its changes with ``Connection.send_bytes``.
+
+    Its reader is stopped for ``stopped_s`` right at the start; the messages are spread over that
+    time. This is what a scheduler does that saves from inside its handlers.
+    """
+    ours, theirs = multiprocessing.Pipe()
+    reader = os.fork()
+    if reader == 0:
+        ours.close()
+        _drain(theirs)
+    theirs.close()
+    os.kill(reader, signal.SIGSTOP)
+    waker = os.fork()
+    if waker == 0:
+        time.sleep(stopped_s)
+        os.kill(reader, signal.SIGCONT)
+        os._exit(0)
+    frame = b"x" * size_bytes
+    turns: list[float] = []
+    end_s = time.perf_counter() + stopped_s
+    for _ in range(messages):
+        turns.append(sample.timed(lambda: ours.send_bytes(frame)))
+        time.sleep(max(0.0, min(stopped_s / messages, end_s - time.perf_counter())))
+    ours.close()
+    for pid in (waker, reader):
+        os.waitpid(pid, 0)
+    return turns
+
+
+def _drain(connection: multiprocessing.connection.Connection) -> NoReturn:
+    try:
+        while True:
+            connection.recv_bytes()
+    except EOFError:
+        os._exit(0)

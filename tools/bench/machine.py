@@ -20,16 +20,26 @@ from gflow.api.wire import Wire
 #: On a disk, other than /tmp on many machines: what is measured here is durable.
 FOLDER = "/var/tmp"
 _PATIENCE_S = 120.0
+#: More pending jobs than this are left where they are when a bench ends.
+_MANY = 2_000
 
 #: A spec that costs no file: only what is stored is measured.
 SPEC: dict[str, Any] = {"command": ["true"], "cwd": "/", "env": {"PATH": "/usr/bin:/bin"}}
 
 
-class Machine:
-    """One supervisor on one state folder. ``settings``: GFLOW_… variables."""
+def new_folder() -> Path:
+    """A folder of its own for one bench."""
+    return Path(tempfile.mkdtemp(prefix="gflow-bench-", dir=FOLDER))
 
-    def __init__(self, **settings: str) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="gflow-bench-", dir=FOLDER))
+
+class Machine:
+    """One supervisor on one state folder (``state`` below ``folder``, which goes with it).
+
+    ``settings``: GFLOW_… variables.
+    """
+
+    def __init__(self, folder: Path | None = None, **settings: str) -> None:
+        self.folder = folder or new_folder()
         self.state = self.folder / "state"
         self.runtime = self.folder / "run"
         self.env = {
@@ -96,12 +106,23 @@ class Machine:
         """End jobs, supervisor and folder."""
         try:
             if self._process is not None and self._process.poll() is None:
-                self.client.cancel(all=True)
-                self.eventually(lambda: not self.active())
+                self._end_jobs()
         finally:
             self.client.close()
             self.stop()
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end_jobs(self) -> None:
+        """Cancel what waits and runs; where very much waits, only the commands that run."""
+        if self.client.status()["jobs"].get("PENDING", 0) < _MANY:
+            self.client.cancel(all=True)
+            self.eventually(lambda: not self.active())
+            return
+        running = [job["pid"] for job in self.client.jobs(states=["RUNNING"]) if job["pid"]]
+        self.stop()
+        for pid in running:
+            os.kill(pid, signal.SIGKILL)
+        self.eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in running))
 
     # --- looking --------------------------------------------------------------------------------
 
@@ -109,9 +130,10 @@ class Machine:
         """A connection of its own."""
         return self.client.new_wire(60.0)
 
-    def child(self, name: str) -> int:
-        """Pid of one of the supervisor's children."""
-        return int(self.client.status()["processes"][name]["pid"])
+    def child(self, name: str, other_than: int = 0) -> int:
+        """Pid of one of the supervisor's children; 0 while it is none, or that other one."""
+        pid = self.client.status()["processes"][name]["pid"]
+        return 0 if pid is None or pid == other_than else int(pid)
 
     def active(self) -> int:
         """Jobs that hold resources."""
