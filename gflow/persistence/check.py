@@ -38,6 +38,8 @@ class Findings:
 
     #: Rows looked at, by table.
     rows: dict[str, int] = field(default_factory=dict)
+    #: Whether SQLite has looked at the structure of the whole file too.
+    structure: bool = False
     #: Sentences; at most 1000.
     problems: list[str] = field(default_factory=list)
     #: Rows set aside earlier: {table, key, reason, found_at}.
@@ -139,6 +141,7 @@ def check_file(path: str) -> Findings:
         raise StoreError(f"cannot check {path}: {error}") from error
     check = Check(store)
     try:
+        check.findings.structure = True
         for (finding,) in store.connection.execute("PRAGMA integrity_check(100)"):
             if finding != "ok":
                 check.findings.add(f"structure: {finding}")

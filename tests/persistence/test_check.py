@@ -8,6 +8,7 @@ import pytest
 
 from gflow.errors import StoreError
 from gflow.persistence.check import check_file
+from gflow.persistence.store import Store
 from tests.persistence.golden import content
 from tests.persistence.harness import Supervisor
 
@@ -69,12 +70,11 @@ def test_a_changed_index_is_found(path: str) -> None:
     assert any(problem.startswith("structure") for problem in check_file(path).problems)
 
 
-def test_a_missing_blob_is_found(path: str, state_dir: str) -> None:
+def test_a_missing_blob_is_found(path: str) -> None:
     """A job that names a blob which is not there is told."""
-    supervisor = Supervisor(state_dir)
-    supervisor.loaded()
-    supervisor.save({("blob", "script"): None})
-    supervisor.stop()
+    store = Store(path)
+    store.connection.execute("DELETE FROM blob")
+    store.abandon()
     assert check_file(path).problems == ["blob script: jobs name it, it is not there"]
 
 

@@ -207,6 +207,16 @@ def test_a_key_without_record_is_a_deletion() -> None:
     assert batch(link).items == [codec.Item(("reservation", 1), 0, None)]
 
 
+def test_a_blob_that_memory_dropped_is_not_deleted() -> None:
+    """History may name it still: only the store's own housekeeping lets go of blobs."""
+    link = link_of({("use", 1): {}})
+    position = link.add([("blob", "h"), ("use", 1)])
+    frame = batch(link)
+    assert [item.key for item in frame.items] == [("use", 1)]
+    ack(link, frame)
+    assert link.durable == position
+
+
 def test_new_work_is_refused_past_the_cap() -> None:
     """With as many changes as the cap allows the link is full, and says why."""
     link = link_of({}, cap=3)
