@@ -71,6 +71,13 @@ CHANGEABLE: dict[str, Check] = {
     "resources": field.mapping,
 }
 
+#: What only an update can say.
+_UPDATE_FIELDS: dict[str, Check] = {
+    **CHANGEABLE,
+    "array_limit": field.optional(field.integer(1, (1 << 31) - 1)),
+    "top": field.integer(0, (1 << 31) - 1),
+}
+
 FIELDS: dict[str, Check] = {
     **CHANGEABLE,
     "command": field.command,
@@ -236,7 +243,7 @@ def parse_changes(raw: object, references: References) -> dict[str, Any]:
     Raises Refused. Whether the job may still be changed so is for the core to say.
     """
     try:
-        values = _checked(raw, CHANGEABLE, "change", keep_null=True)
+        values = _checked(raw, _UPDATE_FIELDS, "change", keep_null=True)
         resources = values.pop("resources", None)
         if "dependencies" in values and values["dependencies"] is not None:
             mode, conditions = values["dependencies"]

@@ -37,7 +37,12 @@ def configure(name: str, parser: Parser) -> None:
     if name == "update":
         add("jobs", nargs="+", metavar="JOB", help="7, 3-9, 4,6, 7_3, @")
         request.add_options(parser)
-        add("--array-limit", type=whole(1, 2**31 - 1), metavar="N", help=argparse.SUPPRESS)
+        add("--array-limit", type=whole(1, 2**31 - 1), metavar="N", help="tasks at once (a of %%N)")
+        add(
+            "--top",
+            action=argparse.BooleanOptionalAction,
+            help="before all others, whatever their priority (admins)",
+        )
         add(
             "--clear",
             metavar="FIELDS",
@@ -110,6 +115,8 @@ def _update(options: argparse.Namespace, session: Session) -> int:
     changes = request.collect(options)
     if options.array_limit is not None:
         changes["array_limit"] = options.array_limit
+    if options.top is not None:
+        changes["top"] = int(options.top)
     for word in options.clear.split(",") if options.clear else ():
         if word not in request.CLEARABLE:
             known = ", ".join(request.CLEARABLE)

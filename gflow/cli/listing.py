@@ -170,18 +170,22 @@ def _details(record: Record) -> Iterator[str]:
     events = rest.pop("events", None)
     yield f"Job {outcome.job_name(record)}"
     for key, value in rest.items():
-        if value is None or value == [] or value == {} or key == "id":
+        if _says_nothing(value) or key in ("id", "gid"):
             continue
         yield f"  {key:<18} {_value(key, value)}"
     for event in events or ():
         yield f"  {moment(event.get('at'))}  {_transition(event)}"
 
 
+def _says_nothing(value: Any) -> bool:
+    return value is None or value is False or value == [] or value == {}
+
+
 def _value(key: str, value: Any) -> str:
     if key.endswith("_at") and isinstance(value, int | float):
         return moment(value)
     if key.endswith("_s") and isinstance(value, int | float):
-        return format_duration(value)
+        return format_duration(value) if value >= 60 else f"{value:.3g} s"
     if key.endswith("_bytes") and isinstance(value, int):
         return format_size(value)
     if key == "signal":
@@ -191,10 +195,10 @@ def _value(key: str, value: Any) -> str:
 
         return escape(shlex.join(value))
     if isinstance(value, dict):
-        shown = {name: item for name, item in value.items() if item not in (None, [], {})}
+        shown = {name: item for name, item in value.items() if not _says_nothing(item)}
         return ", ".join(f"{escape(name)}={_value(name, item)}" for name, item in shown.items())
     if isinstance(value, list):
-        return ", ".join(_value("", item) for item in value)
+        return ", ".join(_value("", item) for item in value if item is not None)
     return escape(str(value))
 
 

@@ -42,6 +42,7 @@ COMMANDS = {
     "suspend": ("control", "stop running jobs for a while"),
     "resume": ("control", "let suspended jobs go on"),
     "history": ("listing", "jobs that have ended"),
+    "info": ("service", "the machine: what it has, what is free, its cards"),
     "status": ("service", "how the supervisor and its processes are"),
     "ping": ("service", "whether the supervisor answers"),
     "start": ("service", "start a supervisor in the background"),
@@ -113,6 +114,11 @@ def _dispatch(words: list[str]) -> int:
         print(help_text())
         return 0
     name, *arguments = rest
+    if name == "help":
+        name, *arguments = [*arguments[:1], "--help"] if arguments else ["--help"]
+        if name == "--help":
+            print(help_text())
+            return 0
     if name not in COMMANDS:
         from gflow.api.quantity import nearest
 

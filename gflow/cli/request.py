@@ -53,6 +53,7 @@ CLEARABLE = {
     "group": "group",
     "comment": "comment",
     "grace": "grace_period_s",
+    "array-limit": "array_limit",
 }
 
 

@@ -1,4 +1,4 @@
-"""``start``, ``status`` and ``ping``."""
+"""``start``, ``status``, ``info`` and ``ping``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from gflow.api.quantity import format_duration, format_size
 from gflow.api.wire import Unreachable
-from gflow.cli.command import EXIT_FAILED, Parser
-from gflow.cli.rendering import escape
+from gflow.cli.command import Parser
+from gflow.cli.rendering import Column, escape, print_table
 from gflow.cli.session import Session
 
 
@@ -22,7 +22,7 @@ def configure(name: str, parser: Parser) -> None:
 
 def run(name: str, options: argparse.Namespace, session: Session) -> int:
     """Do it."""
-    commands = {"start": _start, "status": _status, "ping": _ping}
+    commands = {"start": _start, "status": _status, "info": _info, "ping": _ping}
     return commands[name](options, session)
 
 
@@ -66,7 +66,8 @@ def _status(options: argparse.Namespace, session: Session) -> int:
         return 0
     uptime = format_duration(status.get("uptime_s") or 0)
     print(f"gflow {status.get('version')}, pid {status.get('pid')}, up {uptime}")
-    print(f"state      {escape(str(status.get('state_dir')))}")
+    why = f" ({status['state_dir_reason']})" if status.get("state_dir_reason") else ""
+    print(f"state      {escape(str(status.get('state_dir')) + why)}")
     for name, process in (status.get("processes") or {}).items():
         print(f"{name:<10} {_process(process)}")
     gap = status.get("loop_gap_ms") or {}
@@ -75,15 +76,64 @@ def _status(options: argparse.Namespace, session: Session) -> int:
     print("jobs       " + (", ".join(f"{n} {state}" for state, n in jobs.items() if n) or "none"))
     resources = status.get("resources") or {}
     print(f"free       {_resources(resources.get('free') or {}, resources.get('total') or {})}")
-    for problem in status.get("problems") or ():
-        print(f"problem    {escape(str(problem))}")
-    return 0 if not status.get("problems") else EXIT_FAILED
+    for warning in (status.get("store") or {}).get("warnings") or ():
+        print(f"warning    {escape(str(warning))}")
+    return 0
+
+
+def _info(options: argparse.Namespace, session: Session) -> int:
+    status = session.client.status()
+    resources, cards = status.get("resources") or {}, status.get("gpus") or []
+    if session.as_json:
+        session.print_json({"resources": resources, "gpus": cards})
+        return 0
+    total, free = resources.get("total") or {}, resources.get("free") or {}
+    counted = {**total, **(total.get("gres") or {})}
+    spare = {**free, **(free.get("gres") or {})}
+    rows = [
+        (name.removesuffix("_bytes"), _amount(name, spare.get(name)), _amount(name, amount))
+        for name, amount in counted.items()
+        if isinstance(amount, int | float)
+    ]
+    columns = (Column("WHAT"), Column("FREE", right=True), Column("TOTAL", right=True))
+    print_table(columns, rows)
+    if cards:
+        print()
+        print_table(
+            (
+                Column("GPU", right=True),
+                Column("NAME", shrinks=True),
+                Column("MEM", right=True),
+                Column("JOBS", shrinks=True),
+                Column("STATE", shrinks=True),
+            ),
+            [_card(card) for card in cards],
+        )
+    return 0
+
+
+def _card(card: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        str(card.get("index")),
+        str(card.get("name") or "-"),
+        format_size(card.get("memory_bytes")),
+        ",".join(map(str, card.get("jobs") or ())) or "-",
+        str(card.get("unusable") or "usable"),
+    )
+
+
+def _amount(name: str, amount: Any) -> str:
+    if amount is None:
+        return "-"
+    return format_size(int(amount)) if name.endswith("_bytes") else f"{amount:g}"
 
 
 def _process(process: dict[str, Any] | None) -> str:
     if not process:
         return "-"
     text = f"{process.get('state')}, pid {process.get('pid')}"
+    if process.get("health", "ok") != "ok":
+        text += f", {process['health']}"
     if process.get("restarts"):
         text += f", restarted {process['restarts']} times"
     if process.get("changed"):

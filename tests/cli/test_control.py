@@ -90,6 +90,15 @@ def test_update(server: RunningServer, run: Run) -> None:
     )
 
 
+def test_update_of_arrays_and_order(server: RunningServer, run: Run) -> None:
+    """An array's limit and the place before all others are no part of a spec."""
+    server.operations.add(1)
+    run("update", "1", "--array-limit", "3", "--top")
+    run("update", "1", "--no-top", "--clear", "array-limit")
+    changes = [call[1][1] for call in server.operations.calls]
+    assert changes == [{"array_limit": 3, "top": 1}, {"top": 0, "array_limit": None}]
+
+
 def test_update_of_nothing_is_a_usage_error(server: RunningServer, run: Run) -> None:
     """No change, or one that cannot be: exit 2."""
     assert run("update", "1").code == 2

@@ -70,9 +70,10 @@ def test_arrays_are_one_row(server: RunningServer, run: Run) -> None:
 
 def test_show_prints_every_fact(server: RunningServer, run: Run) -> None:
     """Key and value, with the command as it would be typed."""
-    server.operations.add(1, command=["echo", "a b"], exit_code=3)
-    out = run("show", "1").out
-    assert "echo 'a b'" in out and "exit_code" in out
+    server.operations.add(1, command=["echo", "a b"], exit_code=0, time_limit_s=90.0)
+    lines = [line.split(None, 1) for line in run("show", "1").out.splitlines()]
+    assert ["command", "echo 'a b'"] in lines and ["exit_code", "0"] in lines
+    assert ["time_limit_s", "1:30"] in lines
 
 
 def test_show_events(server: RunningServer, run: Run) -> None:

@@ -33,6 +33,13 @@ def test_help_names_every_command(run: Run) -> None:
         assert all(f"\n  {name} " in result.out for name in cli.COMMANDS)
 
 
+def test_help_of_one_command(run: Run) -> None:
+    """``help COMMAND`` is ``COMMAND --help``."""
+    assert run("help", "queue").out == run("queue", "--help").out
+    assert run("help").out == run("--help").out
+    assert run("help", "quue").code == 2
+
+
 @pytest.mark.parametrize("name", [*cli.COMMANDS])
 def test_every_command_explains_itself(run: Run, name: str) -> None:
     """COMMAND --help exits 0 and speaks of --json."""

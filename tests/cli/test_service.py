@@ -48,6 +48,13 @@ def test_status(server: RunningServer, run: Run) -> None:
     assert json.loads(run("status", "--json").out)["version"]
 
 
+def test_info(server: RunningServer, run: Run) -> None:
+    """What the machine has and what is free."""
+    out = run("info").out.splitlines()
+    assert out[1].split() == ["cpus", "1", "2"] and out[2].split() == ["memory", "512M", "1G"]
+    assert set(json.loads(run("info", "--json").out)) == {"resources", "gpus"}
+
+
 def test_start_of_a_running_one(server: RunningServer, run: Run) -> None:
     """Nothing is started twice."""
     assert "runs already" in run("start").out
