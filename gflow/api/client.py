@@ -19,6 +19,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from gflow.api import location, wire
@@ -33,6 +34,8 @@ _RESOURCES = (
     *("cpus", "memory_bytes", "gpus", "gpu_memory_bytes", "gpu_shared", "gres"),
     *("exclusive", "gpus_allowed"),
 )
+#: They stand in the request's first line.
+_IDS_PER_REQUEST = 2000
 #: One request never waits longer than this for a job's end.
 _LONG_POLL_S = 50.0
 
@@ -147,7 +150,7 @@ class Client:
     ) -> Iterator[Record]:
         """The same, page by page as they are needed."""
         parameters = {"since": since, "before": before, **_filters(filters)}
-        return self._pages("/v1/history", parameters, limit)
+        return islice(self._pages("/v1/history", parameters, limit), limit)
 
     def job(self, job: Job) -> Record:
         """The record of one job, live or from history."""
@@ -350,6 +353,12 @@ class Client:
     def _pages(
         self, target: str, parameters: Mapping[str, Any], limit: int | None = None
     ) -> Iterator[Record]:
+        ids = parameters.get("id") or ()
+        if len(ids) > _IDS_PER_REQUEST:
+            for start in range(0, len(ids), _IDS_PER_REQUEST):
+                some = {**parameters, "id": ids[start : start + _IDS_PER_REQUEST]}
+                yield from self._pages(target, some, limit)
+            return
         cursor = None
         count = 0
         while limit is None or count < limit:

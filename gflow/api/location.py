@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from collections.abc import Mapping
 
@@ -41,14 +42,31 @@ def find_socket(
 ) -> tuple[str | None, str]:
     """(path of the socket, or None; why there is none)."""
     uid = os.getuid()
-    problems = []
+    found, problems = [], []
     for folder in folders(explicit, environ, uid):
         path = os.path.join(folder, SOCKET_NAME)
         problem = _problem(folder, path, uid)
         if problem is None:
-            return path, ""
-        problems.append(problem)
-    return None, problems[0]
+            found.append(path)
+        else:
+            problems.append(problem)
+    if not found:
+        return None, problems[0]
+    # A supervisor that was killed leaves its socket behind; another one may live elsewhere.
+    alive = found if len(found) == 1 else filter(_is_alive, found)
+    return next(iter(alive), found[0]), ""
+
+
+def _is_alive(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.setblocking(False)
+        try:
+            sock.connect(path)
+        except BlockingIOError:
+            return True  # its queue is full: somebody is there
+        except OSError:
+            return False
+    return True
 
 
 def _problem(folder: str, path: str, uid: int) -> str | None:

@@ -41,6 +41,13 @@ def test_lists_are_complete(server: RunningServer, client: Client) -> None:
     assert [record["id"] for record in client.jobs()] == [*range(1, 1203)]
 
 
+def test_long_lists_of_ids_are_sent_in_parts(server: RunningServer, client: Client) -> None:
+    """Thousands of ids do not fit into one request."""
+    for number in range(1, 5002):
+        server.operations.add(number)
+    assert len(client.jobs(ids=[*range(1, 5002)])) == 5001
+
+
 def test_filters_are_sent(server: RunningServer, client: Client) -> None:
     """Filters are lists of words; unknown ones are the caller's mistake."""
     server.operations.add(1, name="a b&c=ü")

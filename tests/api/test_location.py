@@ -43,6 +43,21 @@ def test_a_socket_is_found(tmp_path: Path) -> None:
     assert location.find_socket(str(tmp_path), {}) == (path, "")
 
 
+def test_a_dead_socket_does_not_hide_a_living_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A supervisor that was killed leaves its socket behind; one elsewhere is found."""
+    bound(tmp_path / "dead")
+    path = bound(tmp_path / "alive")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        os.unlink(path)
+        sock.bind(path)
+        sock.listen()
+        both = [str(tmp_path / "dead"), str(tmp_path / "alive")]
+        monkeypatch.setattr(location, "folders", lambda *_: both)
+        assert location.find_socket(None, {}) == (path, "")
+
+
 def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     """A missing folder, a missing socket and a file in its place are told apart."""
     problems = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -24,6 +25,8 @@ class Limits:
     """What one client, or all of them, may cost."""
 
     connections: int = 1024
+    #: Of one user, root apart, where several may come in.
+    connections_per_user: int = 512
     body_bytes: int = 32 << 20
     #: A connection without a complete request, or a reader of an answer that stands still.
     idle_timeout_s: float = 30.0
@@ -57,6 +60,7 @@ class Gate:
     ) -> None:
         self.limits = limits
         self.open: set[Connection] = set()
+        self._of_user: Counter[int] = Counter()
         self._allowed_uids = allowed_uids
         self._user_name = user_name
 
@@ -69,7 +73,22 @@ class Gate:
             )
         if len(self.open) >= self.limits.connections:
             raise Refused(Refused.UNAVAILABLE, "cannot take the connection: too many are open")
+        shared = self._allowed_uids is None and uid != 0
+        if shared and self._of_user[uid] >= self.limits.connections_per_user:
+            raise Refused(Refused.UNAVAILABLE, "cannot take the connection: too many are yours")
         return Peer(uid, gid, pid, self._user_name(uid))
+
+    def enter(self, connection: Connection, peer: Peer) -> None:
+        """Count a connection that was let in."""
+        self.open.add(connection)
+        self._of_user[peer.uid] += 1
+
+    def leave(self, connection: Connection, peer: Peer) -> None:
+        """Forget a connection that is lost."""
+        self.open.discard(connection)
+        self._of_user[peer.uid] -= 1
+        if not self._of_user[peer.uid]:
+            del self._of_user[peer.uid]
 
 
 class Connection(web.RequestHandler):
@@ -94,7 +113,7 @@ class Connection(web.RequestHandler):
             plain.write(_refusal(error))
             plain.close()
             return
-        self._gate.open.add(self)
+        self._gate.enter(self, self.peer)
         super().connection_made(transport)
         self.idle()
 
@@ -105,7 +124,7 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         if self.peer is None:
             return
-        self._gate.open.discard(self)
+        self._gate.leave(self, self.peer)
         self.busy()
         if self.gone is not None:
             self.gone()

@@ -21,6 +21,9 @@ from gflow.errors import Refused
 _BACKLOG = 1024
 _ACCEPTED_PER_TURN = 16
 
+#: Bytes of the request line: a list of ids may stand in it.
+_MAX_LINE = 64 << 10
+
 DEFAULT_LIMITS = Limits()
 
 _KIND_OF_STATUS = {status: kind for kind, status in Refused.HTTP_STATUS.items()}
@@ -91,6 +94,7 @@ class Server:
             tcp_keepalive=False,
             keepalive_timeout=self._limits.idle_timeout_s,
             lingering_time=1.0,
+            max_line_size=_MAX_LINE,
             auto_decompress=False,
         )
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from aiohttp import web
 
 from gflow.api import field
 from gflow.api.field import Invalid
+from gflow.api.grammar import MAX_LISTED
 from gflow.api.operations import HistoryFilter, JobFilter, JobReference
+from gflow.api.server.turn import Turn
 from gflow.api.specification import unknown_key
 from gflow.errors import Refused
 from gflow.model.state import State
@@ -130,8 +132,10 @@ async def _common(
     conditions: Mapping[str, Any], resolve: Resolve
 ) -> tuple[tuple[int, ...] | None, dict[str, Any]]:
     ids = conditions.get("id")
+    if ids is not None and len(ids) > MAX_LISTED:
+        raise _refused(f"more than {MAX_LISTED} jobs are named")
     try:
-        found = None if ids is None else [await resolve(field.reference(item)) for item in ids]
+        found = None if ids is None else await _resolved(ids, resolve)
     except Invalid as error:
         raise _refused(f"a job id {error}") from None
     states = _words(conditions, "state")
@@ -145,6 +149,15 @@ async def _common(
         "projects": _words(conditions, "project"),
     }
     return None if found is None else tuple(found), rest
+
+
+async def _resolved(ids: Iterable[object], resolve: Resolve) -> list[int]:
+    turn = Turn()
+    found = []
+    for item in ids:
+        found.append(await resolve(field.reference(item)))
+        await turn.breathe()
+    return found
 
 
 def _words(conditions: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
