@@ -185,9 +185,12 @@ class SupervisorOperations:
     ) -> tuple[tuple[int, ...], int]:
         """Check, reserve ids, admit: one request at a time, so that nothing comes in between."""
         data: dict[str, bytes] = {}
+        specs: list[Spec] = []
+        turn = Turn()
         for submission in submissions:
             data.update(submission.blobs)
-        specs = [replace(one.spec, request=key) for one in submissions]
+            specs.append(replace(submission.spec, request=key))
+            await turn.breathe()
         ended = await self._ends_in_history(specs)
         async with self._reactor.admission:
             refusal = self._reactor.persister.link.refusal()
@@ -233,6 +236,10 @@ class SupervisorOperations:
         reactor.hold_back(gathered)
         try:
             for start in range(0, len(specs), _SLICE_SPECS):
+                # What the last slice asks for is done in the turn in which it is saved; what those
+                # before it ask for would make that turn a long one.
+                reactor.perform(actions)
+                actions = []
                 stop = min(start + _SLICE_SPECS, len(specs))
                 submit = event.Submit(
                     tuple(specs[start:stop]),
@@ -241,10 +248,10 @@ class SupervisorOperations:
                     more=stop < len(specs),
                     ended=tuple(ended.items()),
                 )
-                some, more = reactor.admit(submit, data, gathered)
+                some, actions = reactor.admit(submit, data, gathered)
                 ids += some
-                actions += more
-                await turn.breathe()
+                if stop < len(specs):
+                    await turn.breathe()
         except Refused:
             # Checked a moment ago and refused now: the machine has changed in between.
             for job_id in ids:
@@ -270,7 +277,7 @@ class SupervisorOperations:
         found: list[Record] = []
         turn = Turn()
         async for item in self._matching(which, after):
-            found.append(self.record(item))
+            found.append(self._row(item))
             after = item.id
             if len(found) == limit:
                 return {"jobs": found, "next": str(after)}
@@ -313,6 +320,11 @@ class SupervisorOperations:
             return view.array_record(item, reason)
         return view.job_record(item, reason, self._reactor.folders.logs)
 
+    def _row(self, item: Job | Array) -> Record:
+        if isinstance(item, Array):
+            return view.array_row(item, self._scheduler.reason(item) or item.reason)
+        return self.record(item)
+
     async def history(
         self, peer: Peer, which: HistoryFilter, *, cursor: str | None, limit: int
     ) -> Record:
@@ -336,7 +348,9 @@ class SupervisorOperations:
         turn = Turn()
         for key, record in answer.records:
             assert isinstance(record, dict)
-            found.append(self._past_record(key, record))
+            item = codec.decode(key, record)
+            if view.has_row(item):
+                found.append(self._past_record(item))
             await turn.breathe()
         following = answer.value.get("cursor")
         return {"jobs": found, "next": following and f"{following[0]!r}_{following[1]}"}
@@ -344,8 +358,7 @@ class SupervisorOperations:
     def _user_word(self, word: str) -> str:
         return self._reactor.users.get(int(word), word) if word.isdigit() else word
 
-    def _past_record(self, key: Key, record: Mapping[str, Any]) -> Record:
-        item = codec.decode(key, record)
+    def _past_record(self, item: Job | Array) -> Record:
         if isinstance(item, Array):
             return view.array_record(item, item.reason)
         return view.job_record(item, item.reason, self._reactor.folders.logs)
@@ -364,7 +377,8 @@ class SupervisorOperations:
         record = await self._reactor.from_history(job_id)
         if record is None:
             raise _no_such_job(job_id)
-        return self._past_record(("array" if "size" in record else "job", job_id), record)
+        key: Key = ("array" if "size" in record else "job", job_id)
+        return self._past_record(codec.decode(key, record))
 
     async def wait_ended(self, peer: Peer, job_id: int, timeout_s: float) -> Record:
         """The record as soon as the job has ended, or as it is when the time is over."""
@@ -583,7 +597,7 @@ class _Test:
         spec = item.spec
         return (
             item.state in self._states
-            and (not isinstance(item, Array) or bool(item.pending) or item.state in TERMINAL)
+            and view.has_row(item)
             and (self._users is None or spec.user in self._users or str(spec.uid) in self._users)
             and (self._projects is None or spec.project in self._projects)
             and (self._names is None or any(fnmatchcase(spec.name, n) for n in self._names))

@@ -9,6 +9,7 @@ from typing import Any
 from gflow.launching import output
 from gflow.model.job import Array, Job, Spec
 from gflow.model.resources import Resources
+from gflow.model.state import State
 from gflow.scheduling import numbering
 from gflow.scheduling.explanation import Explanation
 
@@ -63,8 +64,7 @@ def waiting_task_record(array: Array, position: int, reason: str | None, logs_di
 
 
 def array_record(array: Array, reason: str | None) -> Record:
-    """The tasks of an array that have no job of their own, as one row."""
-    shown = array.pending or array.cancelled
+    """An array as a whole: its state is PENDING until all tasks ended, then that of the worst."""
     record = _spec_record(array.spec)
     record.update(_NOT_STARTED)
     record.update(
@@ -79,12 +79,24 @@ def array_record(array: Array, reason: str | None) -> Record:
         array={
             "id": array.id,
             "task": None,
-            "tasks": task_numbers(array, shown),
+            "tasks": task_numbers(array, array.pending or array.cancelled),
             "pending": sum(stop - start for start, stop in array.pending),
             "size": array.size,
             "limit": array.limit,
         },
     )
+    return record
+
+
+def has_row(item: Job | Array) -> bool:
+    """Whether listings show it: an array only for tasks that have no job of their own."""
+    return not isinstance(item, Array) or bool(item.pending or item.cancelled)
+
+
+def array_row(array: Array, reason: str | None) -> Record:
+    """In listings: the tasks that wait, or those that were cancelled before they started."""
+    record = array_record(array, reason)
+    record["state"] = (State.PENDING if array.pending else State.CANCELLED).value
     return record
 
 
