@@ -9,7 +9,7 @@ import resource
 import signal
 from typing import NoReturn
 
-from gflow.launching import output, privilege, script, spawn
+from gflow.launching import oom, output, privilege, script, spawn
 from gflow.launching.order import Order
 
 #: The machine was short of something: tried again later, whatever the job is.
@@ -81,7 +81,7 @@ def prepare(
 class Conditions:
     """What the launcher knows and every command is started under."""
 
-    __slots__ = ("affinity", "files_limit", "signals", "system")
+    __slots__ = ("affinity", "files_limit", "oom_kills", "signals", "system")
 
     def __init__(
         self, files_limit: tuple[int, int], affinity: list[int] | None, *, system: bool
@@ -92,6 +92,8 @@ class Conditions:
         self.files_limit = files_limit
         #: Processors by cpu id of the scheduler; None: commands are not bound to any.
         self.affinity = affinity
+        #: Processes that the kernel has killed for memory so far; None: not known.
+        self.oom_kills = oom.kills()
         #: Signals that are not at their default in this process.
         self.signals = [
             number

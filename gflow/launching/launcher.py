@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from gflow.launching import follower, protocol, reader, shim, tree
+from gflow.launching import follower, oom, protocol, reader, shim, tree
 from gflow.launching.adoption import Verdict
 from gflow.launching.attempt import Attempt, Key
 from gflow.launching.command import Conditions
@@ -122,6 +122,7 @@ class Launcher:
         if now_s >= self._heartbeat_at_s:
             self._heartbeat_at_s = now_s + _HEARTBEAT_S
             self._open_reports()
+            self._conditions.oom_kills = oom.kills()
             self._send({"t": "heartbeat", "attempts": len(self._attempts)})
 
     def _watch(self, fd: int, callback: Callable[[], None]) -> None:

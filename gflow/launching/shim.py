@@ -14,7 +14,7 @@ import signal
 import time
 from typing import NoReturn
 
-from gflow.launching import command, environment, prctl, runfile, tree
+from gflow.launching import command, environment, oom, prctl, runfile, tree
 from gflow.launching.command import CannotStart, Conditions, Program
 from gflow.launching.ending import Ending
 from gflow.launching.order import Order
@@ -51,6 +51,7 @@ class Shim:
         self._run_fd = -1
         self._reporter = Reporter(place.reports, order.job_id, order.attempt)
         self._command = -1
+        self._oom_kills: int | None = None
         self._exited = False
         self._ending = Ending(lambda: tree.descendants(os.getpid()))
         #: Lines that the full disk did not take.
@@ -118,6 +119,7 @@ class Shim:
 
     def _start(self, conditions: Conditions) -> None:
         order, place = self._order, self._place
+        self._oom_kills = conditions.oom_kills
         try:
             variables = environment.build(
                 order,
@@ -210,19 +212,24 @@ class Shim:
 
     def _report_exit(self, status: int, *, gone: bool) -> None:
         """Tell it first, then make it last."""
-        facts = {
+        facts: Facts = {
             "exit_code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
             "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
             "finished_at": time.time(),
             "usage": _usage(),
             "gone": gone,
         }
+        if facts["signal"] == signal.SIGKILL and self._was_victim():
+            facts["usage"]["oom_killed"] = True
         self._note("exit", facts)
         self._reporter.send("exited", facts)
         try:
             os.fdatasync(self._run_fd)
         except OSError:
             pass  # the launcher knows, and the supervisor's store syncs it
+
+    def _was_victim(self) -> bool:
+        return not self._ending.begun and oom.was_victim(self._command, self._oom_kills)
 
     def _wait(self) -> int | None:
         """A signal that came, or None when it is time for something."""

@@ -73,7 +73,11 @@ class Monitor:
                 return False
             key = (message["job_id"], message["attempt"])
             if what == "watch":
-                self._watched[key] = Watched(*key, message["pid"], message["ticks"])
+                self._watched[key] = Watched(
+                    (message["pid"], message["ticks"]),
+                    memory_limit_bytes=message.get("memory_limit_bytes"),
+                    interval_s=self._interval_s,
+                )
             elif what == "unwatch":
                 self._watched.pop(key, None)
         return True
@@ -89,12 +93,15 @@ class Monitor:
             now = table.read()
             transferred = self._ask(now)
             processes = len(now.entries)
-            for (job_id, attempt), watched in list(self._watched.items()):
-                figures = watched.measure(now, transferred)
+            for key, watched in list(self._watched.items()):
+                figures = watched.measure(now, time.monotonic(), transferred)
                 if figures is None:
-                    del self._watched[(job_id, attempt)]
-                else:
-                    samples.append([job_id, attempt, figures])
+                    del self._watched[key]
+                    continue
+                samples.append([*key, figures])
+                if excess := watched.excess(now, figures):
+                    over = {"t": "over_memory", "job_id": key[0], "attempt": key[1], **excess}
+                    self._send(over)
         cost_s = time.process_time() - began_s
         self._send(
             {

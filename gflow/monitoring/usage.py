@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gflow.monitoring import memory
+from gflow.monitoring.series import Series
 from gflow.process.table import Entry, Identity, Table
 
 #: Bytes read and written, by process.
@@ -13,57 +15,101 @@ Transferred = dict[Identity, tuple[int, int]]
 class Watched:
     """One attempt under watch. Its root, the shim or a follower, does not count itself."""
 
-    def __init__(self, job_id: int, attempt: int, pid: int, ticks: int) -> None:
-        self.job_id = job_id
-        self.attempt = attempt
-        self._pid = pid
-        self._ticks = ticks
+    def __init__(
+        self, root: Identity, *, memory_limit_bytes: int | None, interval_s: float
+    ) -> None:
+        self._root = root
+        self._memory_limit_bytes = memory_limit_bytes
+        self._series = Series(interval_s)
+        self._begun_s: float | None = None
+        self._sampled_s = 0.0
         self._cpu_s = 0.0
+        self._cpu_before_s = 0.0
         self._max_rss_bytes = 0
-        #: Read and written bytes by process, and of those that have ended.
+        self._rss_seconds = 0.0
         self._transferred: Transferred = {}
+        #: Read and written by processes that have ended.
         self._transferred_before = (0, 0)
 
     def processes(self, table: Table) -> list[Entry]:
         """Its processes that are no zombies; empty when it has ended."""
-        if table.get(self._pid, self._ticks) is None:
+        if table.get(*self._root) is None:
             return []
-        return [entry for entry in table.below(self._pid) if not entry.ended]
+        return [entry for entry in table.below(self._root[0]) if not entry.ended]
 
-    def measure(self, table: Table, transferred: Transferred) -> dict[str, Any] | None:
-        """Figures of this moment; None when it has ended. ``transferred``: what is known anew."""
-        root = table.get(self._pid, self._ticks)
+    def measure(
+        self, table: Table, now_s: float, transferred: Transferred
+    ) -> dict[str, Any] | None:
+        """Figures at the monotonic time ``now_s``; None when it has ended.
+
+        ``transferred``: what is known anew. ``series`` comes along when it has grown.
+        """
+        root = table.get(*self._root)
         if root is None:
             return None
-        entries = table.below(self._pid)
+        entries = table.below(self._root[0])
         living = [entry for entry in entries if not entry.ended]
         # Whatever was reaped counts with who reaped it: with the shim itself in the end.
         cpu_s = root.children_cpu_s + sum(entry.cpu_s + entry.children_cpu_s for entry in entries)
         self._cpu_s = max(self._cpu_s, cpu_s)
         rss_bytes = sum(entry.rss_bytes for entry in living)
         self._max_rss_bytes = max(self._max_rss_bytes, rss_bytes)
+        cpus, mean_rss_bytes = self._advance(now_s, rss_bytes)
         read_bytes, write_bytes = self._transfer(living, transferred)
-        return {
+        figures: dict[str, Any] = {
             "cpu_s": round(self._cpu_s, 2),
+            "cpus": round(cpus, 2),
             "rss_bytes": rss_bytes,
             "max_rss_bytes": self._max_rss_bytes,
+            "mean_rss_bytes": mean_rss_bytes,
             "read_bytes": read_bytes,
             "write_bytes": write_bytes,
             "processes": len(living),
             "threads": sum(entry.threads for entry in living),
         }
+        if self._series.add(now_s, cpus, rss_bytes):
+            figures["series"] = self._series.figures()
+        return figures
+
+    def _advance(self, now_s: float, rss_bytes: int) -> tuple[float, int]:
+        """Processors in use since the last sample, and the mean of resident memory so far."""
+        if self._begun_s is None:
+            self._begun_s = self._sampled_s = now_s
+            self._cpu_before_s = self._cpu_s
+            return 0.0, rss_bytes
+        passed_s = now_s - self._sampled_s
+        cpus = (self._cpu_s - self._cpu_before_s) / passed_s if passed_s > 0 else 0.0
+        self._rss_seconds += rss_bytes * passed_s
+        self._sampled_s = now_s
+        self._cpu_before_s = self._cpu_s
+        total_s = now_s - self._begun_s
+        return cpus, int(self._rss_seconds / total_s) if total_s > 0 else rss_bytes
 
     def _transfer(self, living: list[Entry], transferred: Transferred) -> tuple[int, int]:
         current = {}
         for entry in living:
-            key = (entry.pid, entry.ticks)
-            figures = transferred.get(key) or self._transferred.get(key)
+            figures = transferred.get(entry.identity) or self._transferred.get(entry.identity)
             if figures is not None:
-                current[key] = figures
+                current[entry.identity] = figures
         for key, (read_bytes, write_bytes) in self._transferred.items():
             if key not in current:
                 before_read, before_write = self._transferred_before
                 self._transferred_before = (before_read + read_bytes, before_write + write_bytes)
         self._transferred = current
-        figures_now = [self._transferred_before, *current.values()]
-        return sum(one for one, _ in figures_now), sum(two for _, two in figures_now)
+        known = [self._transferred_before, *current.values()]
+        return sum(one for one, _ in known), sum(two for _, two in known)
+
+    def excess(self, table: Table, figures: dict[str, Any]) -> dict[str, int] | None:
+        """By how much it is over its memory limit, counted fairly; None: it is not.
+
+        Resident sums count shared pages once per process (eight readers of one 400 MB array: 3.6
+        GB), so only those above the limit are looked at closely.
+        """
+        limit = self._memory_limit_bytes
+        if not limit or figures["rss_bytes"] <= limit:
+            return None
+        used = 0
+        for entry in self.processes(table):
+            proportional = memory.proportional_bytes(entry.pid)
+            used += entry.rss_bytes if proportional is None else proportional
+        return {"used_bytes": used, "limit_bytes": limit} if used > limit else None

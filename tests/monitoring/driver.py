@@ -35,9 +35,10 @@ class Driver:
         theirs.close()
         self.channel = Channel(ours.detach())
 
-    def watch(self, pid: int, job_id: int = 1) -> None:
-        ticks = identity.start_ticks(pid)
-        message = {"t": "watch", "job_id": job_id, "attempt": 1, "pid": pid, "ticks": ticks}
+    def watch(self, pid: int, job_id: int = 1, **fields: Any) -> None:
+        """Have the tree below a process watched."""
+        message = {"t": "watch", "job_id": job_id, "attempt": 1, "pid": pid, **fields}
+        message["ticks"] = identity.start_ticks(pid)
         self.channel.send(json.dumps(message).encode())
 
     def unwatch(self, job_id: int = 1) -> None:

@@ -151,3 +151,60 @@ def test_it_ends_when_told(monitor: Driver) -> None:
     monitor.messages()
     monitor.channel.send(b'{"t":"stop"}')
     assert monitor.process.wait(10) == 0
+
+
+def test_the_curve_comes_with_the_samples(monitor: Driver, shims: list[Shim]) -> None:
+    """Whenever it has grown."""
+    monitor.watch(run(shims, "while True: pass"))
+    figures = monitor.figures(lambda one: len(one.get("series", {}).get("cpus", ())) >= 3)
+    assert 0.2 < max(figures["series"]["cpus"]) < 2.0
+
+
+def test_means_are_told(monitor: Driver, shims: list[Shim]) -> None:
+    """A steady process's mean is what it holds."""
+    monitor.watch(run(shims, "import time; x = b'x' * 50_000_000; time.sleep(99)"))
+    figures = monitor.figures(lambda one: one["mean_rss_bytes"] > 50_000_000)
+    assert figures["mean_rss_bytes"] <= figures["max_rss_bytes"]
+
+
+def test_too_much_memory_is_told(monitor: Driver, shims: list[Shim]) -> None:
+    """With what is used and what was allowed."""
+    pid = run(shims, "import time; x = b'x' * 80_000_000; time.sleep(99)")
+    monitor.watch(pid, memory_limit_bytes=50_000_000)
+    over = monitor.until(lambda message: message["t"] == "over_memory")
+    assert (over["job_id"], over["attempt"], over["limit_bytes"]) == (1, 1, 50_000_000)
+    assert 50_000_000 < over["used_bytes"] < 120_000_000
+
+
+def test_memory_that_moves_into_children_is_told(monitor: Driver, shims: list[Shim]) -> None:
+    """Children that left their parent count as well."""
+    hold = "import time; x = b'x' * 40_000_000; time.sleep(99)"
+    code = (
+        "import subprocess, sys, time\n"
+        f"for _ in range(3): subprocess.Popen([sys.executable, '-c', {hold!r}], "
+        "start_new_session=True)\n"
+        "time.sleep(99)"
+    )
+    monitor.watch(run(shims, code), memory_limit_bytes=100_000_000)
+    over = monitor.until(lambda message: message["t"] == "over_memory")
+    assert over["used_bytes"] > 100_000_000
+
+
+def test_shared_memory_counts_once(monitor: Driver, shims: list[Shim]) -> None:
+    """Eight forked readers of one array stay below a limit that their sum exceeds."""
+    code = "import os, time\nx = b'x' * 60_000_000\nfor _ in range(3): os.fork()\ntime.sleep(99)"
+    monitor.watch(run(shims, code), memory_limit_bytes=150_000_000)
+    monitor.figures(lambda one: one["processes"] == 8 and one["rss_bytes"] > 400_000_000)
+    seen: list[str] = []
+    monitor.until(lambda message: seen.append(message["t"]) or len(seen) > 4)
+    assert "over_memory" not in seen
+
+
+def test_what_is_within_the_limit_is_not_told(monitor: Driver, shims: list[Shim]) -> None:
+    """A job may use what it asked for."""
+    pid = run(shims, "import time; x = b'x' * 50_000_000; time.sleep(99)")
+    monitor.watch(pid, memory_limit_bytes=200_000_000)
+    monitor.figures(lambda one: one["rss_bytes"] > 50_000_000)
+    seen: list[str] = []
+    monitor.until(lambda message: seen.append(message["t"]) or len(seen) > 3)
+    assert "over_memory" not in seen
