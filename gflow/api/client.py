@@ -314,7 +314,7 @@ class Client:
         return self._call("POST", "/v1/backup", {"path": os.path.abspath(path)}, timeout_s=3600.0)
 
     def check(self) -> Record:
-        """Look over the store: ``{"ok", "findings"}``."""
+        """Look over the store: ``{"rows", "structure", "problems": […], "quarantined": […]}``."""
         return self._call("POST", "/v1/check", timeout_s=3600.0)
 
     def drain(self, reason: str | None = None) -> Record:

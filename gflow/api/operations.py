@@ -200,11 +200,11 @@ class Operations(Protocol):
         ...
 
     async def backup(self, peer: Peer, path: str) -> Record:
-        """Write a copy of the store to an absolute path: ``{"path", "size_bytes"}``."""
+        """Write a copy of the store to an absolute path: ``{"path", "bytes", "seconds"}``."""
         ...
 
     async def check(self, peer: Peer) -> Record:
-        """Look over the store: ``{"ok": bool, "findings": [sentence, …]}``."""
+        """Look over the store: ``{"rows", "structure", "problems": […], "quarantined": […]}``."""
         ...
 
     async def drain(self, peer: Peer, *, reason: str | None) -> Record:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 
 from gflow.api.quantity import format_size
 from gflow.cli.command import EXIT_FAILED, Failure, Parser
@@ -27,13 +26,12 @@ def run(name: str, options: argparse.Namespace, session: Session) -> int:
     """Do it."""
     if name == "restore":
         return _restore(options, session)
+    if name == "check":
+        return _check(session)
     client = session.client
     if name == "backup":
         answer = client.backup(os.path.abspath(options.file))
-        text = f"Wrote {escape(answer['path'])} ({format_size(answer['size_bytes'])})"
-    elif name == "check":
-        answer = client.check()
-        text = "\n".join(map(escape, answer["findings"])) or "The store is sound"
+        text = f"Wrote {escape(answer['path'])} ({format_size(answer['bytes'])})"
     elif name == "drain":
         answer, text = client.drain(options.reason), "No more jobs are started"
     else:
@@ -42,20 +40,72 @@ def run(name: str, options: argparse.Namespace, session: Session) -> int:
         session.print_json(answer)
     else:
         print(text)
-    return EXIT_FAILED if answer.get("ok") is False else 0
+    return 0
+
+
+def _check(session: Session) -> int:
+    answer = session.client.check()
+    problems, quarantined = answer["problems"], answer["quarantined"]
+    if session.as_json:
+        session.print_json(answer)
+        return EXIT_FAILED if problems else 0
+    for problem in problems:
+        print(escape(str(problem)))
+    for row in quarantined:
+        print(
+            escape(f"set aside earlier: {row.get('table')} {row.get('key')}: {row.get('reason')}")
+        )
+    rows = sum(answer["rows"].values())
+    print(f"{rows} rows were looked at: {len(problems) or 'no'} problems")
+    return EXIT_FAILED if problems else 0
 
 
 def _restore(options: argparse.Namespace, session: Session) -> int:
-    """Let the supervisor's own program do it: it holds the locks and knows the store."""
+    """Put a backup in the store's place; no supervisor may run."""
+    from gflow.errors import StoreError
+    from gflow.persistence import lock, restore
+
     path = os.path.abspath(options.file)
     if not os.path.isfile(path):
         raise Failure(f"cannot restore {quoted(path)}: there is no such file")
-    command = [sys.executable, "-P", "-m", "gflow.supervisor.main", "--restore", path]
-    if options.state_dir is not None:
-        command += ["--state-dir", os.path.abspath(options.state_dir)]
-    if session.runtime_dir is not None:
-        command += ["--runtime-dir", os.path.abspath(session.runtime_dir)]
-    from gflow.cli import spawning
+    state = _state_dir(options.state_dir)
+    try:
+        os.makedirs(state, mode=0o700, exist_ok=True)
+        lock.take_file(os.path.join(state, "supervisor.lock"))
+        lock.take_folder(state, say=session.warn)
+        answer = restore.restore(path, state)
+    except (StoreError, lock.LockHeld) as error:
+        raise Failure(str(error)) from None
+    if session.as_json:
+        session.print_json(answer)
+        return 0
+    print(f"Restored {escape(answer['path'])}: {answer['live']} live jobs")
+    if answer["previous"]:
+        print(f"What was there before is kept as {escape(answer['previous'])}")
+    return 0
 
-    sys.stdout.flush()
-    os.execve(sys.executable, command, spawning.environment())
+
+def _state_dir(named: str | None) -> str:
+    """Where the supervisor keeps its state, as it chooses itself."""
+    from gflow import config
+    from gflow.persistence import location
+    from gflow.process import identity
+
+    settings = config.load()
+    if settings["access"]["mode"] == "system":
+        usual = "/var/lib/gflow"
+    else:
+        home = os.environ.get("XDG_STATE_HOME") or os.path.join(
+            os.environ.get("HOME", "/"), ".local", "state"
+        )
+        usual = os.path.join(home, "gflow")
+    preferred = os.path.abspath(named or os.environ.get("GFLOW_STATE_DIR") or usual)
+    choice = location.choose(
+        os.path.realpath(preferred),
+        environment=os.environ,
+        uid=os.getuid(),
+        machine=identity.machine_id(),
+        mounts=location.read_mounts(),
+        insist=settings["persistence"]["network_filesystem"] == "insist",
+    )
+    return preferred if choice.reason is None else choice.path

@@ -219,7 +219,7 @@ class FakeOperations:
         return {"version": "0.1.0", "pid": os.getpid(), "peer": asdict(peer)}
 
     async def backup(self, peer: Any, path: str) -> Any:
-        return {"path": path, "size_bytes": 4096}
+        return {"path": path, "bytes": 4096, "seconds": 0.1}
 
     async def check(self, peer: Any) -> Any:
         raise ZeroDivisionError("a bug that must not reach the client")

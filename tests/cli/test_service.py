@@ -82,15 +82,3 @@ def test_stop_of_nothing(run: Run, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.bind(str(tmp_path / "gflow.sock"))
     assert run("--runtime-dir", str(tmp_path), "stop").code == 69
-
-
-def test_maintenance(server: RunningServer, run: Run, tmp_path: Path) -> None:
-    """backup, drain and undrain call what they are called."""
-    assert str(tmp_path / "b") in run("backup", str(tmp_path / "b")).out
-    assert run("drain", "--reason", "repair").out == "No more jobs are started\n"
-    assert run("undrain").out == "Jobs are started again\n"
-
-
-def test_restore_of_nothing(run: Run, tmp_path: Path) -> None:
-    """A file that is not there is told at once."""
-    assert run("restore", str(tmp_path / "none")).code == 1
