@@ -83,6 +83,11 @@ class Machine:
         self._pids |= set(pids.values())
         return pids
 
+    @property
+    def noted_pids(self) -> frozenset[int]:
+        """Pids of all children that were ever noted."""
+        return frozenset(self._pids)
+
     def refuse_to_start(self, *options: str, timeout_s: float = 30.0) -> tuple[int, str]:
         """Exit code and words of a supervisor that must not come up."""
         answer = subprocess.run(

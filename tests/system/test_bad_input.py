@@ -120,7 +120,9 @@ def test_cycle_is_refused(machine: Machine) -> None:
     assert machine.job(first)["dependencies"] == []
 
 
-@pytest.mark.parametrize("word", ["0", "-1", "9223372036854775808", "1e3", "0x1", "\uff11", "", "7_"])
+@pytest.mark.parametrize(
+    "word", ["0", "-1", "9223372036854775808", "1e3", "0x1", "\uff11", "", "7_"]
+)
 def test_nonsense_ids_are_refused(machine: Machine, word: str) -> None:
     """What is no id is named."""
     answer = machine.ctl("show", "--", word)
