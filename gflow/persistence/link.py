@@ -252,7 +252,8 @@ class Link:
         if fields.get("more"):
             return None
         del self._queries[fields["id"]]
-        return message.Answer(fields["id"], records, fields.get("value"), fields.get("error"))
+        kind = fields.get("kind", Refused.UNAVAILABLE)
+        return message.Answer(fields["id"], records, fields.get("value"), fields.get("error"), kind)
 
     def _on_crashed(self, fields: dict[str, Any], _: list[codec.Item]) -> message.Message:
         self.last_error = "the persister crashed"

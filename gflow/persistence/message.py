@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from gflow.errors import Refused
 from gflow.model.record import Key, Record
 
 
@@ -108,12 +109,13 @@ class Expired:
 
 @dataclass(slots=True, frozen=True)
 class Answer:
-    """The whole answer to a query. ``error`` is a sentence, or None."""
+    """The whole answer to a query. ``error`` is a sentence, or None; ``kind`` one of Refused's."""
 
     id: int
     records: list[tuple[Key, Record]]
     value: Any
     error: str | None
+    kind: str = Refused.UNAVAILABLE
 
 
 @dataclass(slots=True, frozen=True)

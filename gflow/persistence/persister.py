@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, NoReturn
 
-from gflow.errors import StoreError
+from gflow.errors import Refused, StoreError
 from gflow.persistence import backup, codec, load, question
 from gflow.persistence.check import Check
 from gflow.persistence.codec import Item
@@ -207,13 +207,14 @@ class Persister:
 
     def _backup(self, store: Store, id: int, path: str) -> Iterator[bytes | None]:
         if self._backing_up:
-            yield question.error_frame(id, "cannot back up: another backup is being made")
+            sentence = "cannot back up: another backup is being made"
+            yield question.error_frame(id, sentence, Refused.CONFLICT)
             return
         self._backing_up = True
         try:
             value = backup.backup(store, path, self._pump)
         except backup.BackupRefused as error:
-            yield question.error_frame(id, str(error))
+            yield question.error_frame(id, str(error), Refused.INVALID)
         else:
             yield question.value_frame(id, value)
         finally:

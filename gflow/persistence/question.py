@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
+from gflow.errors import Refused
 from gflow.persistence import codec, history, summary
 from gflow.persistence.check import Check
 from gflow.persistence.codec import DamagedRecord, Item
@@ -33,9 +34,9 @@ def value_frame(id: int, value: Any) -> bytes:
     return codec.encode_frame("answer", id=id, value=value)
 
 
-def error_frame(id: int, sentence: str) -> bytes:
-    """A complete answer that is a refusal."""
-    return codec.encode_frame("answer", id=id, error=sentence)
+def error_frame(id: int, sentence: str, kind: str = Refused.UNAVAILABLE) -> bytes:
+    """A complete answer that is a refusal; ``kind`` is one of Refused's."""
+    return codec.encode_frame("answer", id=id, error=sentence, kind=kind)
 
 
 def _records(id: int, items: list[Item], **value: Any) -> Steps:
@@ -102,7 +103,8 @@ def _summary(store: Store, id: int, args: dict[str, Any]) -> Steps:
     yield from report.slices()
     rows = report.rows
     if len(rows) > _MAX_SUMS:
-        yield error_frame(id, f"cannot report: {len(rows)} rows are too many for one answer")
+        sentence = f"cannot report: {len(rows)} rows are too many for one answer"
+        yield error_frame(id, sentence, Refused.TOO_LARGE)
     else:
         yield value_frame(id, rows)
 

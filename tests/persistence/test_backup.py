@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gflow.errors import StoreError
+from gflow.errors import Refused, StoreError
 from gflow.model.record import Key, Record
 from gflow.persistence import message, restore
 from gflow.persistence.check import check_file
@@ -68,8 +68,9 @@ def test_a_backup_that_cannot_be_is_refused(
     """An existing file is never overwritten, an impossible path is told."""
     (tmp_path / "taken").write_text("precious")
     path = name if name.startswith("..") else str(tmp_path / name)
-    error = supervisor.ask("backup", path=path).error
-    assert error is not None and cause in error
+    answer = supervisor.ask("backup", path=path)
+    assert answer.error is not None and cause in answer.error
+    assert answer.kind == Refused.INVALID
     assert (tmp_path / "taken").read_text() == "precious"
 
 
