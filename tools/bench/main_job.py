@@ -203,18 +203,16 @@ def memory(*, quick: bool) -> Iterator[Row]:
         own.block(os.cpu_count() or 1)
         own.fill(200)
         before = machine.resident_bytes(own.pid)
-        waiting = 0
+        waiting, resident = 0, before
         for count in (500, 1000) if quick else (10_000, 100_000):
             own.fill(count - waiting)
-            waiting = count
-            grown = machine.resident_bytes(own.pid) - before
-            yield compare(
-                f"memory per pending job, {count:,} waiting",
-                grown / count,
-                BYTES,
-                at_most=1536,
-                note="blobs apart",
-            )
+            now = machine.resident_bytes(own.pid)
+            what = f"memory per pending job, {count:,} waiting"
+            goal = 1536 if waiting else None
+            yield compare(what, (now - before) / count, BYTES, note="blobs apart")
+            each = (now - resident) / (count - waiting)
+            yield compare(f"{what}, those above {waiting:,}", each, BYTES, at_most=goal)
+            waiting, resident = count, now
         for words in (["ping"], ["show", "1"], ["submit", "--hold", "true"]):
             row = start_up.call(own, words, quick=quick)
             yield Row(f"{row.what}, {waiting:,} waiting", row.measured, row.beside, row.ratio)
