@@ -37,7 +37,7 @@ def damage(machine: Machine, make: Callable[[Path], None]) -> Path:
         (lambda path: None, "--init-empty"),
         (lambda path: path.write_bytes(b""), "empty"),
         (lambda path: path.write_bytes(os.urandom(65536)), "state.db"),
-        (lambda path: path.mkdir(), "folder"),
+        (lambda path: path.mkdir(), "directory"),
         (lambda path: path.symlink_to("/etc/passwd"), "symbolic link"),
         (lambda path: os.mkfifo(path), "FIFO"),
     ],
@@ -133,14 +133,16 @@ def test_copied_folder_signals_nothing(
 
 
 def test_deleted_run_files(machine: Machine) -> None:
-    """With the folder of run files deleted jobs finish; their end is unknown, never a success."""
-    job_id = machine.submit("while [ ! -e go ]; do sleep 0.05; done; touch finished")
+    """With the folder of run files deleted jobs finish; their end is exact or unknown."""
+    script = "while [ ! -e go ]; do sleep 0.05; done; touch finished; exit 3"
+    job_id = machine.submit(script)
     eventually(lambda: machine.job(job_id)["pid"])
     shutil.rmtree(machine.state / "runs")
     machine.kill_at_once()
     machine.start()
     (machine.work / "go").touch()
     machine.wait(job_id)
-    assert machine.job(job_id)["state"] == "NODE_FAIL"
+    record = machine.job(job_id)
+    assert (record["state"], record["exit_code"]) in {("FAILED", 3), ("NODE_FAIL", None)}
     assert (machine.work / "finished").exists()
     assert machine.wait(machine.submit("--", "true")) == 0
