@@ -130,9 +130,10 @@ class Driver:
                 if message["t"] == what and fields.items() <= message.items():
                     return self.messages.pop(position)
             assert time.monotonic() < deadline_s, f"no {what} {fields} among {self.messages}"
-            self._receive(deadline_s - time.monotonic())
+            self.receive(deadline_s - time.monotonic())
 
-    def _receive(self, timeout_s: float) -> None:
+    def receive(self, timeout_s: float) -> None:
+        """Take what is said within this time."""
         select.select([self.channel], [], [], max(0.0, timeout_s))
         try:
             frames = self.channel.receive()
