@@ -22,6 +22,8 @@ DEPENDENCY_TYPES = ("afterok", "afterany", "afternotok", "after", "aftercorr", "
 
 _REFERENCE = re.compile(r"(\d+)(?:_(\d+))?", re.ASCII)
 _LAST = re.compile(r"@(?:~(\d+))?", re.ASCII)
+#: Commas outside brackets.
+_COMMA = re.compile(r",(?![^\[\]]*\])")
 _RANGE = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?", re.ASCII)
 
 
@@ -43,9 +45,15 @@ def parse_reference(text: str) -> tuple[int | None, int | None, int | None]:
 
 
 def parse_references(text: str) -> list[str]:
-    """Every job of a list, one by one: ``7``, ``3-9``, ``4,6``, ``7_3``, ``7_1-4``, ``@``."""
+    """Every job of a list, one by one: ``7``, ``3-9``, ``4,6``, ``7_3``, ``7_1-4``, ``@``.
+
+    ``7_[1-4,9%2]``, as lists show the waiting tasks of an array, means those tasks.
+    """
     jobs: list[str] = []
-    for item in text.split(","):
+    for item in _COMMA.split(text):
+        if item.endswith("]"):
+            jobs += _bracketed(item, text)
+            continue
         array, underscore, numbers = item.rpartition("_")
         first, dash, last = numbers.partition("-")
         if not dash:
@@ -60,6 +68,19 @@ def parse_references(text: str) -> list[str]:
                 raise GrammarError(f"the list {quoted(text)} names more than {MAX_LISTED} jobs")
             jobs += [f"{prefix}{number}" for number in range(low, high + 1)]
     return jobs
+
+
+def _bracketed(item: str, text: str) -> list[str]:
+    array, bracket, tasks = item[:-1].partition("_[")
+    parse_reference(array)
+    if not bracket:
+        raise GrammarError(f"the job {quoted(item)} is not understood: 7_[1-4]")
+    ranges, _ = parse_array(tasks)
+    if sum((last - first) // step + 1 for first, last, step in ranges) > MAX_LISTED:
+        raise GrammarError(f"the list {quoted(text)} names more than {MAX_LISTED} jobs")
+    return [
+        f"{array}_{task}" for first, last, step in ranges for task in range(first, last + 1, step)
+    ]
 
 
 def _ascending(first: str, last: str, item: str) -> tuple[int, int]:

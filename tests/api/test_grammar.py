@@ -17,6 +17,8 @@ from gflow.api.quantity import GrammarError
         ("7_3", ["7_3"]),
         ("7_1-3", ["7_1", "7_2", "7_3"]),
         ("@,@~1", ["@", "@~1"]),
+        ("7_[1-3%2],9", ["7_1", "7_2", "7_3", "9"]),
+        ("7_[1,5-9:2],8_2", ["7_1", "7_5", "7_7", "7_9", "8_2"]),
     ],
 )
 def test_lists_of_jobs(text: str, jobs: list[str]) -> None:
@@ -41,6 +43,10 @@ def test_lists_of_jobs(text: str, jobs: list[str]) -> None:
         "@~",
         "1,,2",
         "1-",
+        "[1]",
+        "7_[",
+        "7_[]",
+        "7[1]",
     ],
 )
 def test_other_ids_are_refused(text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any, cast
 
 from aiohttp import web
@@ -28,6 +29,9 @@ from gflow.api.specification import Parser, parse_changes, references_of
 from gflow.errors import Refused
 
 _MAX_KEY = 255
+#: A name that is not known after a second is shown as its number.
+_NAME_LOOKS = 20
+_NAME_LOOK_S = 0.05
 
 
 class Routes:
@@ -64,7 +68,7 @@ class Routes:
 
     async def submit(self, request: web.Request) -> web.StreamResponse:
         """One spec or a list of them, whole or not at all."""
-        peer = _peer(request)
+        peer = await self._named(_peer(request))
         wait = Query(request, "wait").flag("wait", True)
         key = _idempotency_key(request)
         references: dict[JobReference, int] = {}
@@ -304,6 +308,15 @@ class Routes:
         options = await read_object(request, self._limits)
         conditions_of(options, *known)
         return options
+
+    async def _named(self, peer: Peer) -> Peer:
+        """The peer with its name, which somebody may still be asking the name service for."""
+        for _ in range(_NAME_LOOKS):
+            name = peer.user or self._operations.user_name(peer.uid)
+            if name is not None:
+                return replace(peer, user=name)
+            await asyncio.sleep(_NAME_LOOK_S)
+        return peer
 
     def _resolver(self, peer: Peer) -> Resolve:
         async def resolve(reference: JobReference) -> int:
