@@ -30,7 +30,7 @@ def open_log(path: str | None) -> int | None:
 
 
 def log_path(record: dict[str, Any], stream: str) -> str | None:
-    """Where a job's output is. Raises Failure for a whole array."""
+    """Where a job's output is; None for errors that go with it. Failure for a whole array."""
     array = record.get("array")
     if array and array.get("task") is None:
         raise Failure(
@@ -46,41 +46,60 @@ def _a_task(array: dict[str, Any]) -> str:
 
 
 def follow(
-    job: Job, client: Client, out: BinaryIO | None, *, stream: str = "output", offset: int = 0
+    job: Job, client: Client, out: BinaryIO, *, stream: str = "output", offset: int = 0
 ) -> dict[str, Any]:
-    """Copy a job's output until it has ended, and return its record then.
+    """Copy a job's log until it has ended, and return its record then.
 
-    ``out`` None: wait only. ``offset``: where to begin; negative counts from the end.
+    ``offset``: where to begin; negative counts from the end.
     """
-    if out is None:
-        return client.wait(job)
-    path = log_path(client.job(job), stream)
+    copy = _Copy(log_path(client.job(job), stream), out, stream, offset)
+    return _follow(job, client, [copy])
+
+
+def follow_new(
+    job: Job, client: Client, out: BinaryIO, err: BinaryIO, *, offset: int = 0
+) -> dict[str, Any]:
+    """The same for a job just submitted, its errors apart if they go elsewhere.
+
+    Its files may still hold what an earlier job wrote: nothing is read before the command has
+    begun, and so has opened them.
+    """
+    record = client.job(job)
+    copies = [_Copy(log_path(record, "output"), out, "output", offset)]
+    if log_path(record, "error") not in (None, copies[0].path):
+        copies.append(_Copy(log_path(record, "error"), err, "error", 0))
+    if any(copy.path is not None and os.path.exists(copy.path) for copy in copies):
+        _await_begin(job, client, record)
+    return _follow(job, client, copies)
+
+
+def _await_begin(job: Job, client: Client, record: dict[str, Any]) -> None:
     watch = client.end_watch(job)
-    copy = _FileCopy(path, out, offset)
+    try:
+        while not record.get("pid") and watch.poll(_LOOK_S) is None:
+            record = client.job(job)
+    finally:
+        watch.close()
+
+
+def _follow(job: Job, client: Client, copies: list[_Copy]) -> dict[str, Any]:
+    watch = client.end_watch(job)
     try:
         while True:
             ended = watch.poll(_LOOK_S)
-            moved = copy.step()
+            for copy in copies:
+                copy.step()
             if ended is not None:
-                if not copy.opened:
-                    _through_supervisor(job, client, out, stream, offset)
-                while moved:
-                    moved = copy.step()
+                for copy in copies:
+                    copy.finish(job, client)
                 return ended
-            if copy.denied:
-                for piece in client.follow_log(job, stream=stream, offset=offset):
-                    write(out, piece)
-                return client.wait(job)
+            for copy in copies:
+                if copy.denied:
+                    copy.follow_elsewhere(job, client)
     finally:
         watch.close()
-        copy.close()
-
-
-def _through_supervisor(job: Job, client: Client, out: BinaryIO, stream: str, offset: int) -> None:
-    try:
-        write(out, client.log(job, stream=stream, offset=offset))
-    except Refusal:
-        pass  # it ended without ever having written
+        for copy in copies:
+            copy.close()
 
 
 def write(out: BinaryIO, data: bytes) -> None:
@@ -89,33 +108,31 @@ def write(out: BinaryIO, data: bytes) -> None:
     out.flush()
 
 
-class _FileCopy:
+class _Copy:
     """Copies what a file has got since the last look; begins anew when it was truncated."""
 
-    def __init__(self, path: str | None, out: BinaryIO, offset: int) -> None:
-        self._path = path
+    def __init__(self, path: str | None, out: BinaryIO, stream: str, offset: int) -> None:
+        self.path = path
         self._out = out
+        self._stream = stream
         self._first = offset
         self._at = 0
         self._fd: int | None = None
-
-    @property
-    def opened(self) -> bool:
-        return self._fd is not None
+        self._finished = False
 
     @property
     def denied(self) -> bool:
         """The file is there but not for us, or we are never told where it is."""
-        if self._fd is not None:
+        if self._fd is not None or self._finished:
             return False
-        return self._path is None or (
-            os.path.exists(self._path) and not os.access(self._path, os.R_OK)
+        return self.path is None or (
+            os.path.exists(self.path) and not os.access(self.path, os.R_OK)
         )
 
     def step(self) -> bool:
         """Copy one piece; False when there was nothing."""
         if self._fd is None:
-            self._fd = open_log(self._path)
+            self._fd = open_log(self.path)
             if self._fd is None:
                 return False
             size = os.fstat(self._fd).st_size
@@ -129,6 +146,24 @@ class _FileCopy:
         write(self._out, data)
         return True
 
+    def finish(self, job: Job, client: Client) -> None:
+        """Copy the rest, now that nothing follows."""
+        while self.step():
+            pass
+        if self._fd is None and not self._finished:
+            try:
+                write(self._out, client.log(job, stream=self._stream, offset=self._first))
+            except Refusal:
+                pass  # it ended without ever having written
+
+    def follow_elsewhere(self, job: Job, client: Client) -> None:
+        """Let the supervisor read it for us, to the job's end."""
+        for piece in client.follow_log(job, stream=self._stream, offset=self._first):
+            write(self._out, piece)
+        self._finished = True
+
     def close(self) -> None:
+        """Close the file."""
         if self._fd is not None:
             os.close(self._fd)
+            self._fd = None

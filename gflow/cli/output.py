@@ -44,6 +44,8 @@ def _log(options: argparse.Namespace, session: Session) -> int:
     job_id = record["id"]
     stream = "error" if options.error else "output"
     path = following.log_path(record, stream)
+    if path is None:
+        stream, path = "output", following.log_path(record, "output")
     offset = (
         0 if options.tail is None else _tail_offset(options.tail, job_id, path, stream, session)
     )

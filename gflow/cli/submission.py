@@ -110,14 +110,15 @@ def _submit(
 
 def _run(spec: dict[str, Any], session: Session) -> int:
     key = wire.new_key()
+    present = _present_bytes(spec)
     try:
         answer = _submit(spec, session, key)
         job_id = answer["job_ids"][0]
-        if "array_tasks" in answer:
+        if "array_tasks" in answer or session.as_json:
             record = session.client.wait(job_id)
         else:
-            out = None if session.as_json else sys.stdout.buffer
-            record = following.follow(job_id, session.client, out)
+            out, err = sys.stdout.buffer, sys.stderr.buffer
+            record = following.follow_new(job_id, session.client, out, err, offset=present)
     except KeyboardInterrupt:
         # Perhaps in the middle of the submission: its key tells which job it is, or makes it now.
         session.close()
@@ -130,6 +131,17 @@ def _run(spec: dict[str, Any], session: Session) -> int:
     elif record["state"] != "COMPLETED":
         session.warn(outcome.sentence(record))
     return outcome.exit_code(record, session.client)
+
+
+def _present_bytes(spec: dict[str, Any]) -> int:
+    """How much the output file holds already, if the job will append to it."""
+    path = spec.get("output_path")
+    if path is None or "%" in path or spec.get("open_mode") != "append":
+        return 0
+    try:
+        return os.stat(os.path.join(spec["cwd"], path)).st_size
+    except OSError:
+        return 0
 
 
 def _folder(chdir: str | None) -> str:

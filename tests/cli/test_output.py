@@ -89,3 +89,17 @@ def test_wait_for_an_array_is_its_worst_task(server: RunningServer, run: Run) ->
         {"id": 3, "state": "COMPLETED", "exit_code": 0, "array": {"id": 1, "task": 2}},
     ]
     assert run("wait", "1").code == 5
+
+
+def test_errors_that_go_with_the_output(log: Path, run: Run) -> None:
+    """log --error of a job that has no file for them shows where they are."""
+    assert run("log", "--error", "1").out == "a\nb\nc\n"
+
+
+def test_errors_that_go_elsewhere(
+    server: RunningServer, log: Path, run: Run, tmp_path: Path
+) -> None:
+    """log --error reads their own file."""
+    (tmp_path / "err").write_bytes(b"oh\n")
+    server.operations.records[1]["error_path"] = str(tmp_path / "err")
+    assert run("log", "--error", "1").out == "oh\n"
