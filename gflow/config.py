@@ -52,7 +52,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "save_interval_s": Setting(1.0, "duration", minimum=0.01),
         "ack_timeout_s": Setting(5.0, "duration", minimum=0.01),
         "keep_history_s": Setting(365 * 86400.0, "duration", minimum=60),
-        "keep_logs_s": Setting(365 * 86400.0, "duration", minimum=60),
+        "keep_logs": Setting(False, "bool"),
         "network_filesystem": Setting("avoid", "str", ("avoid", "insist")),
     },
     "monitor": {

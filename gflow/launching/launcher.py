@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from gflow.launching import follower, oom, protocol, reader, shim, tree
+from gflow.launching import follower, oom, output, protocol, reader, shim, tree
 from gflow.launching.adoption import Verdict
 from gflow.launching.attempt import Attempt, Key
 from gflow.launching.command import Conditions
@@ -220,6 +220,13 @@ class Launcher:
             except OSError:
                 pass
 
+    def _on_expire(self, message: Message, _: list[bytes | None]) -> None:
+        for job_id, array_id, task in message["jobs"]:
+            try:
+                os.unlink(output.log_path(self._place.logs, job_id, array_id, task))
+            except OSError:
+                pass
+
     def _on_read(self, message: Message, _: list[bytes | None]) -> None:
         self._readers.ask(message)
 
@@ -382,6 +389,7 @@ _HANDLERS: dict[str, Callable[[Launcher, Message, list[bytes | None]], None]] = 
     "kill": Launcher._on_kill,
     "signal": Launcher._on_signal,
     "forget": Launcher._on_forget,
+    "expire": Launcher._on_expire,
     "read": Launcher._on_read,
     "scan": Launcher._on_scan,
     "stop": Launcher._on_stop,

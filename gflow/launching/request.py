@@ -104,6 +104,12 @@ def forget(job_id: int, attempt: int) -> bytes:
     return protocol.pack({"t": "forget", "job_id": job_id, "attempt": attempt})
 
 
+def expire(jobs: Iterable[Mapping[str, Any]]) -> bytes:
+    """Delete the logs of jobs that history has forgotten: each {id, array_id, task}."""
+    rows = [[job["id"], job.get("array_id"), job.get("task")] for job in jobs]
+    return protocol.pack({"t": "expire", "jobs": rows})
+
+
 def scan(active: Iterable[Job] = ()) -> bytes:
     """Report every run file (``found``), then ``scanned``.
 

@@ -59,8 +59,12 @@ def members(
         # Another process with the leader's pid means that the session had ended before.
         if leader is None or leader.identity == command:
             roots += [one for one in processes.entries.values() if one.session == command[0]]
+    # Whatever a run file says, nothing above us is part of a job: below init is everything.
+    above = {0, 1, *processes.above(exclude)}
     found: dict[int, Entry] = {}
     for root in roots:
+        if root.pid in above or root.session == 0:
+            continue
         for entry in (root, *processes.below(root.pid)):
             if not entry.ended and entry.pid != exclude:
                 found[entry.pid] = entry

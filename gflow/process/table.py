@@ -84,6 +84,15 @@ class Table:
             waiting += [entry.pid for entry in children]
         return found
 
+    def above(self, pid: int) -> list[int]:
+        """Pids of the ancestors of ``pid``, nearest first, as far as they are known."""
+        found: list[int] = []
+        entry = self.entries.get(pid)
+        while entry is not None and entry.parent not in found:
+            found.append(entry.parent)
+            entry = self.entries.get(entry.parent)
+        return found
+
 
 def read() -> Table:
     """One pass over all processes."""

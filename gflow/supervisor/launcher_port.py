@@ -79,6 +79,10 @@ class LauncherPort(Port):
         """The final record of the attempt is durable: what it left may go."""
         self.send(request.forget(job_id, attempt))
 
+    def expire(self, jobs: list[dict[str, Any]]) -> None:
+        """History has forgotten these jobs: their logs may go."""
+        self.send(request.expire(jobs))
+
     async def scan(self) -> None:
         """Have every run file reported, and everything that should be running looked for."""
         if self._scanned is None:

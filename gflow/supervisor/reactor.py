@@ -86,6 +86,8 @@ class Reactor:
         self.monitor = MonitorPort(
             children["monitor"], loop, active=scheduler.active, on_samples=self._on_samples
         )
+        if not config["persistence"]["keep_logs"]:
+            self.persister.on_expired = self.launcher.expire
         self.logger = LoggerPort(children["logger"], loop)
         #: uid → user name, as far as it is known.
         self.users: dict[int, str] = {}

@@ -159,8 +159,11 @@ def _spec_record(spec: Spec) -> Record:
         "requeue": spec.requeue,
         "project": spec.project,
         "group": spec.group,
+        "group_limit": spec.group_limit,
+        "kill_on_invalid_dependency": spec.kill_on_invalid_dependency,
         "comment": spec.comment,
         "params": dict(spec.params),
+        "labels": dict(spec.labels),
     }
 
 

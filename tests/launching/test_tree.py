@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gflow.process import identity
+from gflow.launching import tree
+from gflow.process import identity, table
 from tests.launching.driver import Driver, until
 
 #: Each makes one more process that outlives the command if nobody ends it.
@@ -177,3 +178,16 @@ def test_killing_what_is_not_there_is_answered(launcher: Driver) -> None:
     """Whoever waits for an end hears that nothing was found."""
     launcher.ask("kill", job_id=99, grace_period_s=1.0)
     assert launcher.wait_for("lost")["job_id"] == 99
+
+
+def test_nothing_above_us_is_ever_a_member() -> None:
+    """Whatever a run file claims, init, its session and our ancestors belong to no job."""
+    processes = table.read()
+    own = os.getpid()
+    above = {1, *processes.above(own)}
+    claims = [(0, 5), (1, processes.entries[1].ticks), (os.getsid(0), 1)]
+    known = [processes.entries[pid] for pid in above if pid in processes.entries]
+    for claim in claims:
+        found = tree.members(processes, claim, known, exclude=own)
+        assert not above & {entry.pid for entry in found}, claim
+    assert tree.members(processes, (0, 5), known, exclude=own) == []
