@@ -120,7 +120,7 @@ class Survey:
     ) -> Finding:
         """An attempt whose run file is gone (or never was there)."""
         contents = Contents({}, damaged=True)
-        if shim is not None and identity.is_alive(*shim):
+        if shim is not None and tree.is_possible(shim) and identity.is_alive(*shim):
             return Finding(job_id, attempt, Verdict.RUNNING, contents, shim, command)
         if self._members(job_id, attempt, command, self._place.group(job_id, attempt)):
             verdict = Verdict.FOLLOW
@@ -176,6 +176,6 @@ def _holder(contents: Contents, path: str) -> Identity | None:
 def _identity(value: object) -> Identity | None:
     if isinstance(value, list) and len(value) == 2:
         pid, ticks = value
-        if isinstance(pid, int) and isinstance(ticks, int):
+        if isinstance(pid, int) and isinstance(ticks, int) and tree.is_possible((pid, ticks)):
             return pid, ticks
     return None

@@ -15,6 +15,8 @@ from gflow.process.table import Entry, Identity, Table
 
 #: What every process of an attempt carries in its environment.
 MARK = "GFLOW_ATTEMPT_ID"
+#: init, and the parent of the kernel's threads: never part of a job.
+_SYSTEM = 2
 #: Rounds of stopping before what is known is killed all the same.
 _STOP_ROUNDS = 20
 
@@ -54,7 +56,7 @@ def members(
     ``exclude`` is a process that may carry the mark without being part: the one that asks.
     """
     roots = list(known)
-    if command is not None:
+    if command is not None and is_possible(command):
         leader = processes.entries.get(command[0])
         # Another process with the leader's pid means that the session had ended before.
         if leader is None or leader.identity == command:
@@ -71,8 +73,18 @@ def members(
     return list(found.values())
 
 
+def is_possible(process: Identity) -> bool:
+    """Whether this can be a process of a job at all.
+
+    Records may hold zeros for what is not known, and session 0 is everybody's who has none.
+    """
+    pid, ticks = process
+    return pid > _SYSTEM and ticks > 0
+
+
 def send(entry: Entry, number: int) -> bool:
     """Signal exactly this process. False: it is gone, or not ours to signal."""
+    assert entry.pid > _SYSTEM, "a signal for init or for a thread of the kernel"
     fd = identity.open_pidfd(*entry.identity)
     if fd is None:
         return False

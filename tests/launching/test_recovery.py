@@ -349,6 +349,13 @@ def test_a_job_of_which_nothing_is_left_is_lost(launcher: Driver) -> None:
     assert found["verdict"] == "lost"
 
 
+@pytest.mark.parametrize("nobody", [[0, 0], [0, 5], [1, 1], [2, 1], [-1, 1]])
+def test_zeros_in_a_record_name_nobody(launcher: Driver, nobody: list[int]) -> None:
+    """A restored record does not know its processes: session 0 is not that of a job."""
+    (found,) = scan(launcher, [1, 1, nobody, nobody])
+    assert found["verdict"] == "lost"
+
+
 def test_a_start_that_left_nothing_never_happened(launcher: Driver) -> None:
     """No run file, no process, and nobody ever reported one: it may be made again."""
     (found,) = scan(launcher, [1, 1, None, None])
