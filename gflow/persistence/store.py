@@ -20,8 +20,11 @@ from gflow.model.record import Key
 from gflow.persistence import codec, schema
 from gflow.persistence.apply import apply
 from gflow.persistence.codec import DamagedRecord, Item
+from gflow.process.identity import machine_id
 
 _SESSION: Key = ("meta", "store.session")
+#: Name of the value that says in which folder the store is used.
+FOLDER = "store.folder"
 
 
 class Store:
@@ -88,9 +91,15 @@ class Store:
         return record
 
     def begin_session(self, number: int) -> None:
-        """Take the write lock and note that the store is in use. Commits."""
+        """Take the write lock and note that the store is in use, and where. Commits."""
+        folder = folder_identity(os.path.dirname(self.path))
         self.begin()
-        self.apply([codec.encode(_SESSION, {"number": number, "clean": False})])
+        self.apply(
+            [
+                codec.encode(_SESSION, {"number": number, "clean": False}),
+                codec.encode(("meta", FOLDER), folder),
+            ]
+        )
         self.commit()
 
     def close(self, session: int) -> None:
@@ -216,6 +225,11 @@ class Store:
             (table, codec.encode_json(key).decode(), time.time(), reason, row),
         )
         self.connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (row,))
+
+
+def folder_identity(path: str) -> dict[str, Any]:
+    """What tells a state folder from its copies: ``{machine_id, inode}``."""
+    return {"machine_id": machine_id(), "inode": os.stat(path).st_ino}
 
 
 def id_floor(value: Any) -> int:

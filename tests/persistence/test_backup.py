@@ -120,6 +120,28 @@ def test_the_replaced_store_is_kept(supervisor: Supervisor, state_dir: str, back
     assert check_file(kept).rows["live"] == 6
 
 
+SOMEBODY = {"boot_id": "b", "pid": 1, "start_ticks": 1}
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_processes_of_another_folder_are_not_ours(
+    supervisor: Supervisor, state_dir: str, tmp_path: Path, elsewhere: bool
+) -> None:
+    """Restored elsewhere, a running job names no process any more; in its own folder it does."""
+    path = str(tmp_path / "backup.db")
+    supervisor.save({("job", 1): job(1, "RUNNING", shim=SOMEBODY, process=SOMEBODY)})
+    supervisor.ask("backup", path=path)
+    supervisor.stop()
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    target = str(folder) if elsewhere else state_dir
+    restore.restore(path, target)
+    record = Supervisor(target).loaded()[0][("job", 1)]
+    assert isinstance(record, dict)
+    pids = {record["process"]["pid"], record["shim"]["pid"]}
+    assert pids == {restore.NO_PID if elsewhere else 1}
+
+
 def test_a_damaged_backup_changes_nothing(
     supervisor: Supervisor, state_dir: str, backup: str
 ) -> None:

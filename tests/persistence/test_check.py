@@ -33,7 +33,7 @@ def test_a_whole_store_has_no_findings(path: str) -> None:
     findings = check_file(path)
     assert findings.problems == []
     assert findings.rows == {
-        "meta": 2,
+        "meta": 3,
         "fact": 2,
         "live": 3,
         "history": 3,
