@@ -69,6 +69,7 @@ CHANGEABLE: dict[str, Check] = {
     "error_path": field.optional(field.path),
     "open_mode": field.choice("append", "truncate"),
     "resources": field.mapping,
+    "labels": field.strings,
 }
 
 #: What only an update can say.
@@ -114,6 +115,7 @@ _PLAIN_FIELDS = (
     "umask",
     "rlimits",
     "params",
+    "labels",
 )
 
 

@@ -109,6 +109,8 @@ class Spec:
     params: tuple[tuple[str, str], ...] = ()
     #: Free text shown by ``show``.
     comment: str | None = None
+    #: ((name, value), …): what a client wants to find again; means nothing to us.
+    labels: tuple[tuple[str, str], ...] = ()
     #: Idempotency key of the request it came with: the same key again yields the same ids.
     request: str | None = None
 
