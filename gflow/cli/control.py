@@ -27,6 +27,14 @@ _DONE = {
     "suspend": "Suspended",
     "resume": "Resumed",
 }
+_EPILOG = """\
+examples:
+  gflowctl {name} 7 9-12         jobs by id
+  gflowctl {name} 7_3            task 3 of array 7
+  gflowctl {name} @              my last job
+  gflowctl {name} -J train --me  mine that are called train
+  gflowctl {name} --all          all of mine
+"""
 #: Refusals that are told one by one.
 _TOLD = 20
 
@@ -49,6 +57,7 @@ def configure(name: str, parser: Parser) -> None:
             help="back to the default: " + ", ".join(request.CLEARABLE),
         )
         return
+    parser.epilog = _EPILOG.format(name=name)
     add("jobs", nargs="*", metavar="JOB", help="7, 3-9, 4,6, 7_3, @")
     selection.add_filters(parser)
     add("--all", action="store_true", help="all of mine")

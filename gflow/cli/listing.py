@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -41,9 +42,13 @@ _HISTORY = (
 _HISTORY_STYLES = ("bold", None, None, "state", None, None, "dim")
 
 
+_STATES = "states: " + ", ".join(f"{short} {name}" for name, (short, _) in rendering.STATES.items())
+
+
 def configure(name: str, parser: Parser) -> None:
     """Options of one of them."""
     add = parser.add_argument
+    parser.epilog = textwrap.fill(_STATES, 78) if name in ("queue", "history") else None
     if name in ("show", "explain"):
         add("jobs", nargs="+" if name == "show" else 1, metavar="JOB", help="7, 7_3, @")
         if name == "show":

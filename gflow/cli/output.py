@@ -13,6 +13,10 @@ from gflow.cli import following, outcome
 from gflow.cli.command import EXIT_TRY_LATER, Failure, Parser, whole, written
 from gflow.cli.session import Session
 
+_EXIT_CODES = """\
+exit codes: the job's own, 128 + signal, 124 after its time limit, 137 out of memory, 1 when it was
+cancelled or lost; of several jobs the highest; 75 when --timeout was over.
+"""
 #: How much of a log's end is searched for the lines of ``--tail``.
 _TAIL_BYTES = 1 << 20
 
@@ -20,6 +24,8 @@ _TAIL_BYTES = 1 << 20
 def configure(name: str, parser: Parser) -> None:
     """Options of ``log`` or ``wait``."""
     add = parser.add_argument
+    if name == "wait":
+        parser.epilog = _EXIT_CODES
     if name == "log":
         add("job", help="7, 7_3, @")
         add("-f", "--follow", action="store_true", help="go on until the job has ended")

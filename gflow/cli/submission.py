@@ -19,18 +19,18 @@ _BASIC_VARIABLES = ("PATH", "HOME", "USER", "SHELL", "LANG")
 
 _EPILOG = """\
 examples:
-  gflowctl submit python train.py --lr 0.1      a command
-  gflowctl submit -c 4 --mem 8G -t 2h job.sh    a script, captured as it is now
-  gflowctl submit 'make && make test'           a line for bash
-  gflowctl submit -a 1-100%4 -- ./step          an array, four tasks at a time
-  echo 'hostname' | gflowctl submit -           a script from standard input
+  gflowctl {name} python train.py --lr 0.1      a command
+  gflowctl {name} -c 4 --mem 8G -t 2h job.sh    a script, captured as it is now
+  gflowctl {name} 'make && make test'           a line for bash
+  gflowctl {name} -a 1-100%4 -- ./step          an array, four tasks at a time
+  echo 'hostname' | gflowctl {name} -           a script from standard input
 """
 
 
 def configure(name: str, parser: Parser) -> None:
     """Options of ``submit`` or ``run``."""
     parser.usage = f"{parser.prog} [options] [--] COMMAND … | SCRIPT [ARGS] | -"
-    parser.epilog = _EPILOG if name == "submit" else None
+    parser.epilog = _EPILOG.format(name=name)
     request.add_options(parser)
     add = parser.add_argument
     add("-a", "--array", type=written(request.checked_array), metavar="TASKS", help="1-100%%4")
