@@ -139,6 +139,7 @@ class Service:
         await self._server.start(self._bind())
         line = self._ready_line()
         log.info("%s", line)
+        reactor.meter.take()  # what load and recovery took is no gap that anybody waited for
         ready(line)
         notify("READY=1")
         watching = asyncio.ensure_future(self._keep_socket())
