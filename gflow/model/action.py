@@ -16,6 +16,13 @@ class Admitted:
 
 
 @dataclass(slots=True, frozen=True)
+class Reserved:
+    """Answer to Reserve."""
+
+    reservation_id: int
+
+
+@dataclass(slots=True, frozen=True)
 class Start:
     """Start this attempt. Idempotent: the run file lets each attempt start once."""
 
@@ -62,4 +69,4 @@ class Changed:
     cause: str
 
 
-Action = Admitted | Start | Signal | Kill | Changed
+Action = Admitted | Reserved | Start | Signal | Kill | Changed

@@ -122,6 +122,61 @@ class Undrain:
     uid: int
 
 
+@dataclass(slots=True, frozen=True)
+class SetQuota:
+    """Change limits of a user, a project or of all that have none of their own (admins)."""
+
+    #: user, project, default_user or default_project.
+    scope: str
+    #: Empty for the defaults.
+    name: str
+    uid: int
+    #: running_jobs, running_cpus, running_gpus, pending_jobs, gpu_hours_per_week → limit; None
+    #: clears one.
+    limits: dict[str, float | None] = field(default_factory=dict)
+    #: Forget the whole entry.
+    delete: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class SetGroup:
+    """Change how many jobs of a user's group may run at once; None: any number."""
+
+    user: str
+    name: str
+    uid: int
+    max_running: int | None
+
+
+@dataclass(slots=True, frozen=True)
+class Reserve:
+    """Keep resources for a user or a project for some time; answered with Reserved."""
+
+    uid: int
+    #: Exactly one of the two.
+    user: str | None
+    project: str | None
+    #: Epoch seconds, and how long.
+    start_at: float
+    duration_s: float
+    cpus: int = 0
+    gpus: int = 0
+    #: Particular cards instead of a number.
+    gpu_ids: tuple[int, ...] = ()
+    #: Repeated after so long; None: once.
+    every_s: float | None = None
+    comment: str | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Unreserve:
+    """Give a reservation back: for good, or only this occurrence of a recurring one."""
+
+    reservation_id: int
+    uid: int
+    once: bool = False
+
+
 # --- reports from the launcher ------------------------------------------------------------------
 
 
@@ -238,8 +293,12 @@ Event = (
     | Requeue
     | Suspend
     | Resume
+    | SetQuota
+    | SetGroup
     | Drain
     | Undrain
+    | Reserve
+    | Unreserve
     | Started
     | StartFailed
     | Exited

@@ -16,13 +16,17 @@ class Account:
         "gpus",
         "key",
         "max_cpus",
+        "max_gpu_s_per_week",
         "max_gpus",
         "max_pending",
         "max_running",
-        "over_budget",
         "parked",
         "pending",
         "running",
+        "use_at_boot_s",
+        "use_s",
+        "week",
+        "week_gpu_s",
     )
 
     def __init__(self, key: AccountKey) -> None:
@@ -35,8 +39,13 @@ class Account:
         self.max_cpus: int | None = None
         self.max_gpus: int | None = None
         self.max_pending: int | None = None
-        #: The gpu-hours of this week are spent.
-        self.over_budget = False
+        self.max_gpu_s_per_week: float | None = None
+        #: Decayed use in cpu-seconds, as it was at a moment of the boot clock.
+        self.use_s = 0.0
+        self.use_at_boot_s = 0.0
+        #: Number of the week (see fair share) and gpu-seconds used in it.
+        self.week = 0
+        self.week_gpu_s = 0.0
         #: Serials of buckets that were taken out of the queue because of this account.
         self.parked: dict[int, None] = {}
 
@@ -48,9 +57,15 @@ class Account:
             return True
         if not request.gpus:
             return False
-        if self.over_budget:
+        if self.max_gpu_s_per_week is not None and self.week_gpu_s >= self.max_gpu_s_per_week:
             return True
         return self.max_gpus is not None and self.gpus + request.gpus > self.max_gpus
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is any limit on what runs."""
+        limits = (self.max_running, self.max_cpus, self.max_gpus, self.max_gpu_s_per_week)
+        return any(limit is not None for limit in limits)
 
     def count(self, request: Resources, sign: int) -> None:
         """One more (+1) or one less (-1) such job holds resources."""

@@ -10,7 +10,7 @@ from gflow.model.event import Submit
 from gflow.model.job import Array, ArraySpec, Dependency, Job, Spec
 from gflow.model.resources import Capacity, Resources
 from gflow.model.state import TERMINAL, Instant, State
-from gflow.scheduling import lifecycle, numbering
+from gflow.scheduling import lifecycle, numbering, quota
 from gflow.scheduling.core import Core
 from gflow.scheduling.pool import Pool
 from gflow.scheduling.state import Item
@@ -61,12 +61,20 @@ def _admit(
         )
         core.live.counts[State.PENDING] += tasks
     core.next_id += ids_needed(spec)
+    if spec.group is not None and spec.group_limit is not None:
+        quota.limit_group(core, spec.user, spec.group, spec.group_limit)
     core.live.add(item)
     core.live.change(item)
     note_facts(core, spec, ended)
+    lifecycle.count_pending(core, item, pending_of(spec))
     lifecycle.watch(core, item)
     lifecycle.enter(core, item, now)
     return item
+
+
+def pending_of(spec: Spec) -> int:
+    """How many jobs a spec makes."""
+    return 1 if spec.array is None else numbering.size(spec.array)
 
 
 def note_facts(core: Core, spec: Spec, ended: Mapping[int, State]) -> None:
@@ -88,8 +96,11 @@ def check(core: Core, specs: tuple[Spec, ...], ended: Mapping[int, State]) -> No
         if spec.array is not None and numbering.size(spec.array) > most:
             raise _refuse(f"{numbering.size(spec.array)} tasks in one array, {most} are allowed")
         check_fits(core.capacity, spec.resources)
+        if spec.group_limit is not None and (spec.group is None or spec.group_limit < 1):
+            raise _refuse("a group limit needs a group and must be at least 1")
         for dependency in spec.dependencies:
             check_dependency(core, dependency, ended)
+    quota.check_pending(core, specs)
 
 
 def _refuse(message: str) -> Refused:

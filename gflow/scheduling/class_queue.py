@@ -56,10 +56,12 @@ class ClassQueue:
 
     __slots__ = (
         "_age",
+        "_full",
         "_priority",
         "_serial",
         "bonuses",
         "buckets",
+        "by_account",
         "by_key",
         "by_rank",
         "classes",
@@ -69,6 +71,11 @@ class ClassQueue:
     def __init__(self, settings: Settings) -> None:
         self._priority = settings.priority_weight * _MILLI
         self._age = settings.age_weight * _MILLI / 3600.0
+        #: Bonus of an account without use.
+        self._full = {
+            "user": int(settings.fair_share_weight * _MILLI),
+            "project": int(settings.project_share_weight * _MILLI),
+        }
         self._serial = 0
         self.by_key: dict[BucketKey, Bucket] = {}
         self.buckets: dict[int, Bucket] = {}
@@ -76,8 +83,10 @@ class ClassQueue:
         #: Ranks of the buckets of a class that are not parked, ascending.
         self.classes: dict[Resources, list[int]] = {}
         self.order: list[int] = []
-        #: Bonus in thousandths of points per (user, project).
-        self.bonuses: dict[tuple[str, str | None], int] = {}
+        #: Bonus in thousandths of points per user and project.
+        self.bonuses: dict[AccountKey, int] = {}
+        #: Serials of the buckets that a user or project has.
+        self.by_account: dict[AccountKey, dict[int, None]] = {}
 
     def key_of(self, item: Item) -> int:
         """The item's place in its bucket; smaller comes first."""
@@ -99,7 +108,9 @@ class ClassQueue:
         if bucket is None:
             self._serial += 1
             bucket = Bucket(self._serial, bucket_key, accounts)
-            bucket.bonus = self.bonuses.get(bucket_key[1:3], 0)
+            bucket.bonus = self._bonus(bucket)
+            for account in accounts:
+                self.by_account.setdefault(account.key, {})[bucket.serial] = None
             self.by_key[bucket_key] = self.buckets[bucket.serial] = bucket
         key = self.key_of(item)
         bucket.keys.add(key)
@@ -115,6 +126,11 @@ class ClassQueue:
         if not bucket.keys:
             self._unrank(bucket)
             del self.by_key[bucket.key], self.buckets[bucket.serial]
+            for account in bucket.accounts:
+                serials = self.by_account[account.key]
+                del serials[bucket.serial]
+                if not serials:
+                    del self.by_account[account.key]
         elif first and bucket.parked_by is None:
             self._rank(bucket)
 
@@ -134,17 +150,18 @@ class ClassQueue:
                 self._rank(bucket)
         return bool(serials)
 
-    def set_bonus(self, user: str, project: str | None, bonus: int) -> None:
-        """Change how far the items of a user and project are moved forward."""
-        self.bonuses[user, project] = bonus
-
-    def refresh(self, bucket: Bucket) -> None:
-        """Apply the bonus of its user and project to a bucket."""
-        bonus = self.bonuses.get(bucket.key[1:3], 0)
-        if bonus != bucket.bonus:
-            bucket.bonus = bonus
+    def set_bonus(self, key: AccountKey, bonus: int) -> None:
+        """Change how far the items of a user or project are moved forward."""
+        self.bonuses[key] = bonus
+        for serial in self.by_account.get(key, ()):
+            bucket = self.buckets[serial]
+            bucket.bonus = self._bonus(bucket)
             if bucket.parked_by is None:
                 self._rank(bucket)
+
+    def _bonus(self, bucket: Bucket) -> int:
+        keys = (account.key for account in bucket.accounts)
+        return sum(self.bonuses.get(key, self._full.get(key[0], 0)) for key in keys)
 
     def rank_of(self, item: Item) -> int:
         """The place of a queued item among all others; smaller comes first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from typing import TYPE_CHECKING
 
 from gflow.model.job import Array, Job
 from gflow.model.resources import Capacity
@@ -16,6 +17,10 @@ from gflow.scheduling.settings import Settings
 from gflow.scheduling.state import Item, Live
 from gflow.scheduling.timer import Timers
 
+if TYPE_CHECKING:
+    from gflow.scheduling.calendar import Reservation
+    from gflow.scheduling.drain import Drained
+
 
 class Core:
     """State, indexes and allocation. Handlers change it only through the lifecycle's steps."""
@@ -24,19 +29,24 @@ class Core:
         "accounts",
         "again",
         "boot_id",
+        "calendar",
+        "calendar_due_at",
         "capacity",
         "cpuset",
         "dependencies",
+        "drain",
         "ends",
         "id_floor",
         "id_floor_committed",
         "idle",
+        "last_reservation_id",
         "live",
         "next_id",
         "now",
         "pass_wanted",
         "pool",
         "queue",
+        "quotas",
         "ready",
         "reserved_id",
         "settings",
@@ -60,6 +70,15 @@ class Core:
         self.next_id = 1
         self.id_floor = 1
         self.id_floor_committed = 1
+        #: Reservations by id, and the last id given out.
+        self.calendar: dict[int, Reservation] = {}
+        self.last_reservation_id = 0
+        #: The next moment at which one begins or ends (epoch seconds), for which a timer is set.
+        self.calendar_due_at = inf
+        #: Set while the machine is being drained.
+        self.drain: Drained | None = None
+        #: Quotas set at run time: (scope, name) -> field -> limit.
+        self.quotas: dict[tuple[str, str], dict[str, float]] = {}
         #: The moment of the last event.
         self.now = Instant(0.0, 0.0)
         #: Recovery is over.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gflow.model.action import Action
 from gflow.model.resources import Resources
 from gflow.model.state import Instant
-from gflow.scheduling import lifecycle
+from gflow.scheduling import calendar, drain, lifecycle
 from gflow.scheduling.account import Account
 from gflow.scheduling.backfill import Barrier, reserve
 from gflow.scheduling.class_queue import Bucket, id_of
@@ -25,13 +25,17 @@ def dispatch(core: Core, now: Instant) -> list[Action]:
 class _Pass:
     """The state of one pass; classes are looked at once each, best first."""
 
-    __slots__ = ("actions", "barriers", "core", "left", "now", "reserved", "starts")
+    __slots__ = ("actions", "barriers", "calendars", "core", "left", "now", "reserved", "starts")
 
     def __init__(self, core: Core, now: Instant) -> None:
         self.core = core
         self.now = now
         self.actions: list[Action] = []
-        self.barriers: list[Barrier] = []
+        drained = drain.barrier(core, now)
+        #: Barriers for everybody: of draining and of the reserved job.
+        self.barriers: list[Barrier] = [] if drained is None else [drained]
+        #: Barriers of reservations, by which of them an item is exempt from.
+        self.calendars: dict[frozenset[int], list[Barrier]] = {}
         self.reserved: Item | None = None
         #: Candidates that may still be tried behind the reserved job.
         self.left = core.settings.backfill_depth
@@ -57,7 +61,10 @@ class _Pass:
                 self.left -= 1
                 index += 1
             elif not self._start_one(request) and queue.order[index : index + 1] == [best]:
-                index += 1
+                if self.reserved is None:
+                    self._reserve(request, best)
+                if queue.order[index : index + 1] == [best]:
+                    index += 1
         core.reserved_id = None if self.reserved is None else self.reserved.id
         return self.actions
 
@@ -81,8 +88,8 @@ class _Pass:
         queue = self.core.queue
         ranks = queue.classes[request]
         at = 0
-        # Which barriers an item crosses -> it would not fit them.
-        refused: set[int] = set()
+        # Barriers that some item of this class ran into and did not fit.
+        refused: set[tuple[int, ...]] = set()
         while at < len(ranks) and self.left > 0:
             bucket = queue.by_rank[ranks[at]]
             account = _refusing(bucket, request)
@@ -91,39 +98,47 @@ class _Pass:
                 if at == 0:
                     return False  # the class has a new place in the order
                 continue
-            keys = iter(bucket.keys) if self.barriers else (bucket.keys.first(),)
-            for key in keys:
+            for key in bucket.keys:
                 item = self.core.live.item(id_of(key))
                 assert item is not None
                 if self._start(item, refused):
                     return True
                 self.left -= 1
-                if self.left <= 0 or len(refused) == 1 << len(self.barriers):
+                if self.left <= 0 or () in refused:
                     break
             at += 1
         return False
 
-    def _start(self, item: Item, refused: set[int]) -> bool:
+    def _start(self, item: Item, refused: set[tuple[int, ...]]) -> bool:
         """Start an item unless it would run into a barrier that has no room for it."""
         core = self.core
         end_boot_s = self.now.boot_s + core.time_limit_s(item)
-        barriers, crossing = [], 0
-        for number, barrier in enumerate(self.barriers):
-            if barrier.stops(end_boot_s):
-                barriers.append(barrier)
-                crossing |= 1 << number
-        if crossing in refused:
+        ahead = self.barriers
+        if core.calendar:
+            ahead = [*ahead, *self._calendar(item)]
+        pools = [barrier.pool for barrier in ahead if barrier.stops(end_boot_s)]
+        crossed = tuple(map(id, pools))
+        if crossed in refused:
             return False
-        pools = [core.pool, *(barrier.pool for barrier in barriers)]
-        gpu_ids = place(item.spec.resources, pools, core.settings, item.id)
+        gpu_ids = place(item.spec.resources, [core.pool, *pools], core.settings, item.id)
         if gpu_ids is None:
-            refused.add(crossing)
+            refused.add(crossed)
             return False
-        for barrier in barriers:
-            barrier.pool.book(item.spec.resources, gpu_ids)
+        for barrier in self.barriers:
+            if barrier.stops(end_boot_s):
+                barrier.pool.book(item.spec.resources, gpu_ids)
         self.actions += lifecycle.start(core, item, gpu_ids, self.now)
+        # What is held for owners depends on what they use: counted afresh.
+        self.calendars.clear()
         self.starts += 1
         return True
+
+    def _calendar(self, item: Item) -> list[Barrier]:
+        exempt = calendar.own(self.core, item.spec)
+        found = self.calendars.get(exempt)
+        if found is None:
+            found = self.calendars[exempt] = calendar.barriers(self.core, exempt, self.now)
+        return found
 
 
 def _refusing(bucket: Bucket, request: Resources) -> Account | None:

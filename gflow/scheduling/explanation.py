@@ -200,8 +200,9 @@ def _usage(account: Account) -> str:
         )
         if limit is not None
     ]
-    if account.over_budget:
-        parts.append("its gpu-hours are spent")
+    most = account.max_gpu_s_per_week
+    if most is not None:
+        parts.append(f"{account.week_gpu_s / 3600:.1f} of {most / 3600:.1f} gpu-hours this week")
     return ", ".join(parts)
 
 

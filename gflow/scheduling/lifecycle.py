@@ -13,7 +13,7 @@ from typing import Any
 from gflow.model.action import Action, Changed, Kill, Start
 from gflow.model.job import Array, Job, Spec
 from gflow.model.state import ACTIVE, TERMINAL, Instant, State
-from gflow.scheduling import interval, numbering
+from gflow.scheduling import fair_share, interval, numbering
 from gflow.scheduling.core import Core
 from gflow.scheduling.dependency import satisfied
 from gflow.scheduling.machine import ENDED, Happened, next_state
@@ -46,10 +46,18 @@ def move(
     """Make a transition; an illegal one raises and has changed nothing."""
     before = job.state
     core.live.set_state(job, next_state(before, happened))
+    if (before is State.PENDING) != (job.state is State.PENDING):
+        count_pending(core, job, 1 if job.state is State.PENDING else -1)
     core.live.note_transition(job, before, now, cause, uid)
     if job.array_id is not None:
         _tally(core, job, before)
     return Changed(job.id, before, job.state, cause)
+
+
+def count_pending(core: Core, item: Item, count: int) -> None:
+    """So many more (or less) jobs of the item's accounts are pending."""
+    for account in core.accounts_of(item):
+        account.pending += count
 
 
 # --- waiting ----------------------------------------------------------------------------------
@@ -165,7 +173,7 @@ def start(core: Core, item: Item, gpu_ids: tuple[int, ...], now: Instant) -> lis
     job.reason = None
     job.not_before_at = None
     changed = move(core, job, Happened.STARTED, now, "scheduled")
-    occupy(core, job)
+    occupy(core, job, now)
     core.dependencies.touch((job.id,) if job.array_id is None else (job.id, job.array_id))
     return [start_action(core, job), changed]
 
@@ -190,23 +198,27 @@ def start_action(core: Core, job: Job) -> Start:
     )
 
 
-def occupy(core: Core, job: Job) -> None:
+def occupy(core: Core, job: Job, now: Instant) -> None:
     """Book what an active job holds, its ``cpu_ids`` apart, and arm its time limit."""
     request = job.spec.resources
     core.pool.book(request, job.gpu_ids)
     for account in core.accounts_of(job):
+        fair_share.accrue(core, account, now)
         account.count(request, 1)
     end = core.expected_end(job)
     insort(core.ends, (end, job.id))
     core.timers.at_boot(end, job.id)
 
 
-def vacate(core: Core, job: Job) -> None:
+def vacate(core: Core, job: Job, now: Instant) -> None:
     """Give back everything an active job holds."""
     request = job.spec.resources
     core.pool.free(request, job.gpu_ids)
     core.cpuset.release(job.cpu_ids)
     for account in core.accounts_of(job):
+        fair_share.accrue(core, account, now)
+        fair_share.changed(core, account)
+        fair_share.refresh(core, account)
         account.count(request, -1)
         if account.parked:
             core.queue.unpark(account)
@@ -256,14 +268,14 @@ def kill(core: Core, job: Job, cause: str, now: Instant, uid: int | None = None)
 
 def end(core: Core, job: Job, state: State, now: Instant, cause: str) -> list[Action]:
     """Let an active job end for good; its resources are free, its dependants looked at."""
-    vacate(core, job)
+    vacate(core, job, now)
     changed = move(core, job, ENDED[state], now, cause)
     return [changed, *_ended(core, job, now)]
 
 
 def refuse(core: Core, job: Job, now: Instant, cause: str) -> list[Action]:
     """Let a job whose launch failed for good end as FAILED."""
-    vacate(core, job)
+    vacate(core, job, now)
     changed = move(core, job, Happened.REFUSED, now, cause)
     return [changed, *_ended(core, job, now)]
 
@@ -329,6 +341,7 @@ def drop_waiting_tasks(core: Core, array: Array, now: Instant, reason: str | Non
     array.pending = []
     array.reason = reason
     core.live.counts[State.PENDING] -= count
+    count_pending(core, array, -count)
     core.live.change(array)
     return close_array(core, array, now)
 
@@ -349,7 +362,7 @@ def back(
     """
     actions: list[Action] = []
     if job.state in ACTIVE:
-        vacate(core, job)
+        vacate(core, job, now)
     changed = move(core, job, happened, now, cause)
     for name in ("started_at", "started_boot_s", "boot_id", "finished_at", "shim", "process"):
         setattr(job, name, None)

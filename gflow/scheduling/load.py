@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from gflow.model.job import Array, Job
 from gflow.model.record import Key
 from gflow.model.state import ACTIVE, TERMINAL, Instant, State
-from gflow.scheduling import lifecycle, numbering
+from gflow.scheduling import fact, fair_share, lifecycle, numbering, quota
 from gflow.scheduling.codec import Decoder
 from gflow.scheduling.core import Core
 from gflow.scheduling.interval import Intervals, total, union, without
@@ -38,6 +38,8 @@ def load(
                 jobs.append(decoder.job(record))
             elif key[0] == "array":
                 core.live.add(decoder.array(record))
+            elif fact.is_fact(key):
+                fact.restore(core, key, record, now)
             elif key == ("meta", "id_floor"):
                 floor = max(core.id_floor, int(record["value"]))
                 core.id_floor = core.id_floor_committed = floor
@@ -54,10 +56,15 @@ def load(
     for job in jobs:
         if job.state in ACTIVE:
             core.cpuset.hold(job.cpu_ids)
-            lifecycle.occupy(core, job)
+            lifecycle.occupy(core, job, now)
+    quota.apply_all(core)
+    for account in core.accounts.known.values():
+        fair_share.refresh(core, account)
     items: list[Item] = [*core.live.arrays.values(), *jobs]
     for item in items:
         if item.state is State.PENDING:
+            count = total(item.pending) if isinstance(item, Array) else 1
+            lifecycle.count_pending(core, item, count)
             lifecycle.watch(core, item)
             lifecycle.enter(core, item, now)
     core.live.finished = deque(sorted(core.live.finished))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,13 +10,14 @@ from gflow.model.action import Action
 from gflow.model.event import CapacityChanged, Ready, Wake
 from gflow.model.job import Array, Job
 from gflow.model.state import ACTIVE, TERMINAL, Instant, State
-from gflow.scheduling import interval, lifecycle, numbering
+from gflow.scheduling import calendar, interval, lifecycle, numbering, quota
 from gflow.scheduling.codec import Decoder
 from gflow.scheduling.core import Core
 from gflow.scheduling.cpuset import CpuSet
 from gflow.scheduling.interval import locate, total
 from gflow.scheduling.load import History, count_tasks, stand_in
 from gflow.scheduling.pool import Pool
+from gflow.scheduling.settings import Settings
 
 
 def capacity_changed(core: Core, event: CapacityChanged, now: Instant) -> list[Action]:
@@ -31,9 +33,22 @@ def capacity_changed(core: Core, event: CapacityChanged, now: Instant) -> list[A
     return []
 
 
+def configure(core: Core, settings: Settings) -> None:
+    """Decide by other settings; limits may have changed for what runs."""
+    core.settings = settings
+    core.ends = []
+    for job_id in core.live.active:
+        end = core.expected_end(core.live.jobs[job_id])
+        insort(core.ends, (end, job_id))
+        core.timers.at_boot(end, job_id)
+    quota.apply_all(core)
+    core.pass_wanted = True
+
+
 def ready(core: Core, event: Ready, now: Instant) -> list[Action]:
     """Recovery is over; arrays whose last task ended in the crash end now."""
     core.ready = core.pass_wanted = True
+    calendar.advance(core, now)
     actions: list[Action] = []
     for array in list(core.live.arrays.values()):
         if array.state not in TERMINAL and core.live.tallies[array.id].ended:
@@ -69,11 +84,12 @@ def restore(
         tally.own[job.id - job.array_id - 1] = None
         tally.active += job.state in ACTIVE
     if job.state is State.PENDING:
+        lifecycle.count_pending(core, job, 1)
         lifecycle.watch(core, job)
         lifecycle.enter(core, job, now)
     elif job.state in ACTIVE:
         core.cpuset.hold(job.cpu_ids)
-        lifecycle.occupy(core, job)
+        lifecycle.occupy(core, job, now)
     core.next_id = max(core.next_id, job.id + 1)
     core.live.change(job)
 
@@ -88,6 +104,7 @@ def _make_room(core: Core, job: Job, array_id: int) -> None:
         lifecycle.leave(core, array)
         interval.discard(array.pending, position)
         core.live.counts[State.PENDING] -= 1
+        lifecycle.count_pending(core, array, -1)
         lifecycle.enter(core, array, core.now)
     if job.state in TERMINAL or locate(array.cancelled, position) is None:
         return

@@ -181,7 +181,7 @@ def adopted(core: Core, event: Adopted, now: Instant) -> list[Action]:
     if job.state in TERMINAL:
         return _resume_kill(core, job, event, now)
     if job.state in ACTIVE:
-        lifecycle.vacate(core, job)
+        lifecycle.vacate(core, job, now)
     else:
         lifecycle.leave(core, job)
         core.dependencies.unwatch(core.live, job)
@@ -197,7 +197,7 @@ def adopted(core: Core, event: Adopted, now: Instant) -> list[Action]:
     if job.state is State.PENDING:
         changed = [lifecycle.move(core, job, Happened.ADOPTED, now, "adopted")]
     core.live.change(job)
-    lifecycle.occupy(core, job)
+    lifecycle.occupy(core, job, now)
     return changed
 
 
@@ -226,7 +226,7 @@ def _resume_kill(core: Core, job: Job, event: Adopted, now: Instant) -> list[Act
     _take_over(core, job, event)
     job.ending, job.kill_cause = ending, job.kill_cause or "cancel"
     core.cpuset.hold(job.cpu_ids)
-    lifecycle.occupy(core, job)
+    lifecycle.occupy(core, job, now)
     actions: list[Action] = [changed]
     if job.array_id is not None:
         array = core.live.arrays[job.array_id]

@@ -11,6 +11,7 @@ from gflow.model.event import (
     Adopted,
     Cancel,
     CapacityChanged,
+    Drain,
     Event,
     Exited,
     Gone,
@@ -20,13 +21,18 @@ from gflow.model.event import (
     Ready,
     Release,
     Requeue,
+    Reserve,
     Resume,
     Sampled,
     SendSignal,
+    SetGroup,
+    SetQuota,
     Started,
     StartFailed,
     Submit,
     Suspend,
+    Undrain,
+    Unreserve,
     Update,
     Wake,
 )
@@ -36,10 +42,14 @@ from gflow.model.resources import Capacity
 from gflow.model.state import Instant, Reason, State
 from gflow.scheduling import (
     admission,
+    calendar,
     codec,
     control,
+    drain,
     explanation,
+    fact,
     machinery,
+    quota,
     report,
     selection,
     settling,
@@ -62,6 +72,12 @@ _HANDLERS: dict[type, Callable[[Core, Any, Instant], list[Action]]] = {
     Requeue: control.requeue,
     Suspend: control.suspend,
     Resume: control.resume,
+    SetQuota: quota.set_quota,
+    SetGroup: quota.set_group,
+    Drain: drain.drain,
+    Undrain: drain.undrain,
+    Reserve: calendar.reserve,
+    Unreserve: calendar.unreserve,
     Started: report.started,
     StartFailed: report.start_failed,
     Exited: report.exited,
@@ -112,7 +128,7 @@ class Scheduler:
 
     def configure(self, settings: Settings) -> None:
         """Decide by these settings from now on; the weights of the order stay as they were."""
-        self._core.settings = settings
+        machinery.configure(self._core, settings)
 
     def handle(self, event: Event, now: Instant) -> list[Action]:
         """Take in what happened; returns what to do, in order.
@@ -163,7 +179,7 @@ class Scheduler:
             return core.live.transitions.get(key)
         if key == ("meta", "id_floor"):
             return {"value": core.id_floor}
-        return None
+        return fact.record(core, key)
 
     def release(self, keys: Iterable[Key]) -> None:
         """These keys are durable: forget their transition records."""
@@ -175,7 +191,7 @@ class Scheduler:
         live = self._core.live
         keys: list[Key] = [("job", job_id) for job_id in live.jobs]
         keys += [("array", array_id) for array_id in live.arrays]
-        return keys + list(live.transitions)
+        return keys + list(live.transitions) + fact.keys(self._core)
 
     def restore(
         self,
@@ -317,25 +333,6 @@ class Scheduler:
     def tally(self, array_id: int) -> dict[State, int]:
         """Tasks of an array by state; those in history count too."""
         return machinery.tally(self._core, array_id)
-
-    def tasks(self, array_id: int) -> list[Job]:
-        """Tasks of an array that have a Job of their own in memory, ascending."""
-        live = self._core.live
-        array = live.arrays[array_id]
-        ids = live.ids.above(array_id, len(live.jobs)) if array.size > len(live.jobs) else None
-        found = ids if ids is not None else range(array_id + 1, array_id + 1 + array.size)
-        last = array_id + array.size
-        return [live.jobs[task] for task in found if task <= last and task in live.jobs]
-
-    def unsaved_transitions(self, job_id: int) -> dict[int, dict[str, Any]]:
-        """Transitions of a job that are not known to be durable, by number."""
-        found: dict[int, dict[str, Any]] = {}
-        item = self._core.live.item(job_id)
-        for number in range(1, 1 + (item.transitions if item is not None else 0)):
-            record = self._core.live.transitions.get(("transition", job_id, number))
-            if record is not None:
-                found[number] = record
-        return found
 
     def free(self) -> dict[str, Any]:
         """What may still be given out: cpus, memory_bytes, gpus (wholly free cards), gres."""

@@ -38,6 +38,8 @@ class Settings:
     fair_share_weight: float = 900.0
     project_share_weight: float = 0.0
     age_weight: float = 1.0
+    #: Quotas of the configuration: (scope, name, limits); see :mod:`gflow.scheduling.quota`.
+    quotas: tuple[tuple[str, str, tuple[tuple[str, float], ...]], ...] = ()
     #: Use counts half after this long.
     fair_share_half_life_s: float = 7 * 86400.0
     #: What one gpu-second counts in cpu-seconds.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from gflow.model.action import Action
 from gflow.model.job import Array, Job
 from gflow.model.state import ACTIVE, TERMINAL, Instant, Reason, State
-from gflow.scheduling import lifecycle
+from gflow.scheduling import calendar, lifecycle
 from gflow.scheduling.core import Core
 from gflow.scheduling.dependency import Pair, phase, ready_counterparts, satisfied, verdict
 from gflow.scheduling.state import DEPENDENCY, NEVER, Item
@@ -86,10 +86,13 @@ def _split_counterparts(core: Core, child: Array, parent_id: int, now: Instant) 
 
 
 def wake(core: Core, now: Instant) -> list[Action]:
-    """Do what was put off until now: begin times, back-offs, delays, time limits."""
+    """Do what was put off until now: begin times, back-offs, limits, reservations."""
     actions: list[Action] = []
     due = core.timers.due(now, core.settings.steps_per_turn)
     for item_id in due:
+        if item_id == 0:
+            calendar.advance(core, now)
+            continue
         item = core.live.item(item_id)
         if item is None or item.state in TERMINAL:
             continue

@@ -13,6 +13,7 @@ from gflow.model.resources import Resources
 from gflow.model.state import ACTIVE, Instant, State
 from gflow.scheduling import admission, control, lifecycle
 from gflow.scheduling.core import Core
+from gflow.scheduling.interval import total
 from gflow.scheduling.state import Item
 
 _RESOURCES = {field.name: field for field in fields(Resources)}
@@ -127,6 +128,8 @@ def _priority(item: Item, event: Update) -> int:
 def _apply(core: Core, item: Item, spec: Spec, event: Update, now: Instant) -> None:
     changes = event.changes
     lifecycle.leave(core, item)
+    count = total(item.pending) if isinstance(item, Array) else 1
+    lifecycle.count_pending(core, item, -count)
     renamed = spec.name != item.spec.name
     depends_anew = "dependencies" in changes or "dependency_mode" in changes
     if depends_anew or renamed:
@@ -149,6 +152,7 @@ def _apply(core: Core, item: Item, spec: Spec, event: Update, now: Instant) -> N
     if depends_anew or renamed:
         lifecycle.watch(core, item)
     core.live.change(item)
+    lifecycle.count_pending(core, item, count)
     lifecycle.enter(core, item, now)
 
 

@@ -10,6 +10,7 @@ from gflow.errors import Refused
 from gflow.model.event import (
     Cancel,
     CapacityChanged,
+    Drain,
     Event,
     Exited,
     Gone,
@@ -18,16 +19,22 @@ from gflow.model.event import (
     NeverStarted,
     Release,
     Requeue,
+    Reserve,
     Resume,
+    SetGroup,
+    SetQuota,
     Started,
     StartFailed,
     Submit,
     Suspend,
+    Undrain,
+    Unreserve,
     Update,
 )
 from gflow.model.job import ArraySpec, Dependency, Job, Process, RetryRule, Spec
 from gflow.model.resources import Capacity, Card
 from gflow.model.state import Instant, State
+from gflow.scheduling import quota as quotas
 from tests.scheduling.stage import BOOT, GB, Stage, capacity, spec
 
 _KINDS = ("after", "afterok", "afterany", "afternotok", "aftercorr", "singleton")
@@ -69,6 +76,8 @@ class History:
         """Let everything that can run come to its end, with holds and drains lifted."""
         stage = self.stage
         stage.handle(CapacityChanged(stage.machine))
+        for event in self._no_policies():
+            stage.handle(event)
         for item in list(stage.scheduler.in_states(frozenset({State.PENDING}))):
             if item.hold is not None:
                 stage.handle(Release(item.id, 0, admin=True))
@@ -85,6 +94,13 @@ class History:
             if due is None and not active:
                 return
             stage.pass_s(50.0)
+
+    def _no_policies(self) -> list[Event]:
+        core = self.stage.scheduler._core
+        events: list[Event] = [SetQuota(s, n, 0, delete=True) for s, n in core.quotas]
+        events += [SetGroup(user, "g", 0, None) for user in ("ann", "bob")]
+        events += [Undrain(0)] if core.drain is not None else []
+        return events + [Unreserve(one, 0) for one in core.calendar]
 
     # --- events -------------------------------------------------------------------------------
 
@@ -128,8 +144,30 @@ class History:
             Resume(job_id, 0),
             Update(job_id, 0, self._changes(), admin),
             CapacityChanged(self._machine()),
+            *self._policies(),
         ]
         return self.random.choice(events)
+
+    def _policies(self) -> list[Event]:
+        draw, now = self.random, self.stage.now.wall_s
+        user = draw.choice(["ann", "bob"])
+        quota = {draw.choice(quotas.FIELDS): draw.choice([None, 2.0, 30.0])}
+        drains: list[Event] = [Drain(0, "work", draw.choice([None, now + 300.0])), Undrain(0)]
+        start_at = now + draw.choice([0.0, 100.0, 1000.0])
+        gpus, cpus = draw.choice([(1, 0), (2, 2), (0, 4)])
+        every_s = draw.choice([None, 2000.0])
+        return [
+            SetQuota("user", user, 0, quota),
+            SetQuota("default_user", "", 0, quota),
+            SetQuota("project", "p", 0, quota),
+            SetGroup(user, "g", 0, draw.choice([None, 1, 2])),
+            draw.choice(drains),
+            Undrain(0),
+            Reserve(0, user, None, start_at, 200.0, cpus, gpus, every_s=every_s),
+            Reserve(0, None, "p", start_at, 500.0, 0, 1, (draw.randrange(3),)),
+            Unreserve(draw.randrange(1, 6), 0, draw.random() < 0.5),
+            Unreserve(draw.randrange(1, 6), 0),
+        ]
 
     def _machine(self) -> Capacity:
         busy = self.random.choice([None, 0, 1])
@@ -182,6 +220,10 @@ class History:
         if draw.random() < 0.2:
             asked["retries"] = (RetryRule(draw.choice(["any", "exit=75", "timeout"]), 1),)
             asked["retry_delay_s"] = draw.choice([0.0, 20.0])
+        if draw.random() < 0.2:
+            asked["group"] = "g"
+        if draw.random() < 0.3:
+            asked["project"] = "p"
         asked["requeue"] = draw.random() < 0.2
         return spec(draw.choice("xyz"), draw.choice(["ann", "bob"]), **asked)
 

@@ -6,8 +6,11 @@ looks behind the seam on purpose: a count that is off shows here long before it 
 
 from __future__ import annotations
 
+from math import inf
+
 from gflow.model.job import Array, Job
 from gflow.model.state import ACTIVE, TERMINAL, State
+from gflow.scheduling import calendar, drain
 from gflow.scheduling.backfill import reserve
 from gflow.scheduling.core import Core
 from gflow.scheduling.dependency import satisfied
@@ -165,6 +168,12 @@ def _queue(core: Core) -> None:
 
 def _accounts(core: Core) -> None:
     running: dict[object, list[int]] = {}
+    pending: dict[object, int] = {}
+    for item in _items(core):
+        if isinstance(item, Array) or item.state is State.PENDING:
+            for account in core.accounts_of(item):
+                count = total(item.pending) if isinstance(item, Array) else 1
+                pending[account.key] = pending.get(account.key, 0) + count
     for job_id in core.live.active:
         job = core.live.jobs[job_id]
         for account in core.accounts_of(job):
@@ -175,16 +184,21 @@ def _accounts(core: Core) -> None:
     for account in core.accounts.known.values():
         counts = running.get(account.key, [0, 0, 0])
         assert [account.running, account.cpus, account.gpus] == counts, account.key
+        assert account.pending == pending.get(account.key, 0), account.key
 
 
 def _work_conserving(core: Core) -> None:
     """What comes first and could start has been started, and nothing parked could."""
-    barriers = []
+    drained = drain.barrier(core, core.now)
+    barriers = [] if drained is None else [drained]
     if core.reserved_id is not None:
         first = core.live.item(core.reserved_id)
         if first is not None and _pending(first) and first.id not in core.live.waits:
             barrier = reserve(core, first, core.now)
-            barriers = [] if barrier is None else [barrier]
+            barriers += [] if barrier is None else [barrier]
+            if barrier is not None and barrier.starts_boot_s == inf:
+                # Who is expected to end first may have changed with what the last pass started.
+                return
     tried = 0
     for rank in sorted(core.queue.by_rank):
         tried += 1
@@ -196,7 +210,9 @@ def _work_conserving(core: Core) -> None:
         if any(account.refuses(bucket.key[0]) for account in bucket.accounts):
             continue
         end = core.now.boot_s + core.time_limit_s(item)
-        pools = [core.pool, *(one.pool for one in barriers if one.stops(end))]
+        exempt = calendar.own(core, item.spec)
+        ahead = [*barriers, *calendar.barriers(core, exempt, core.now)]
+        pools = [core.pool, *(one.pool for one in ahead if one.stops(end))]
         placed = place(item.spec.resources, pools, core.settings, item.id)
         assert placed is None, f"{_name(item)} could start and does not"
     for bucket in core.queue.buckets.values():
