@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -42,13 +41,16 @@ _HISTORY = (
 _HISTORY_STYLES = ("bold", None, None, "state", None, None, "dim")
 
 
-_STATES = "states: " + ", ".join(f"{short} {name}" for name, (short, _) in rendering.STATES.items())
+_STATES = """\
+states: PD PENDING, R RUNNING, S SUSPENDED, CG COMPLETING, CD COMPLETED, F FAILED,
+CA CANCELLED, TO TIMEOUT, OOM OUT_OF_MEMORY, NF NODE_FAIL; all
+"""
 
 
 def configure(name: str, parser: Parser) -> None:
     """Options of one of them."""
     add = parser.add_argument
-    parser.epilog = textwrap.fill(_STATES, 78) if name in ("queue", "history") else None
+    parser.epilog = _STATES if name in ("queue", "history") else None
     if name in ("show", "explain"):
         add("jobs", nargs="+" if name == "show" else 1, metavar="JOB", help="7, 7_3, @")
         if name == "show":
