@@ -18,12 +18,13 @@ from gflow.launching.place import Place
 from gflow.launching.report import Reporter
 from gflow.launching.survey import Finding
 from gflow.process import child, identity, table
-from gflow.process.table import Entry
+from gflow.process.table import Entry, Identity
 
 #: Processes that are no children of ours report nothing: how often the rest of a tree is looked
 #: for.
 _LOOK_AGAIN_S = 0.25
-_LONGEST_WAIT_S = 3600.0
+#: The same while the command lives, whose end is told.
+_LOOK_AT_LEAST_S = 5.0
 #: Where the run file does not say it any more.
 _GRACE_PERIOD_S = 10.0
 LOST_MESSAGE = "its shim was killed, so nobody saw how it ended"
@@ -78,6 +79,8 @@ class Follower:
         self._run_fd = runfile.reopen(place.run_path(subject.job_id, subject.attempt))
         self._reporter = Reporter(place.reports, subject.job_id, subject.attempt)
         self._ending = Ending(self._members)
+        #: Members at the last look: who left session, parent and environment is known by that.
+        self._seen: set[Identity] = set()
         self._ending.group = subject.group
         self._signals = _catch_signals()
 
@@ -87,7 +90,7 @@ class Follower:
         pid = os.getpid()
         self._note("following", {"follower": [pid, identity.start_ticks(pid)]})
         command_fd = identity.open_pidfd(*subject.command) if subject.command else None
-        while command_fd is not None or self._members():
+        while self._members() or command_fd is not None:
             if command_fd is None and not subject.linger and not self._ending.begun:
                 self._ending.begin(subject.grace_period_s)
             received = self._wait(command_fd)
@@ -115,16 +118,19 @@ class Follower:
         timeout_s = self._ending.timeout_s(_LOOK_AGAIN_S)
         if command_fd is not None:
             poll.register(command_fd, select.POLLIN)
-            timeout_s = self._ending.timeout_s(_LONGEST_WAIT_S)
+            timeout_s = self._ending.timeout_s(_LOOK_AT_LEAST_S)
         ready = poll.poll(timeout_s * 1000)
         return os.read(self._signals, 64) if any(fd == self._signals for fd, _ in ready) else b""
 
     def _members(self) -> list[Entry]:
         processes = table.read()
         known = tree.marks(processes).get(self._mark, [])
+        known += [entry for one in self._seen if (entry := processes.get(*one))]
         if self._ending.group is not None:
             known += tree.named(processes, self._ending.group.pids())
-        return tree.members(processes, self._subject.command, known, exclude=os.getpid())
+        found = tree.members(processes, self._subject.command, known, exclude=os.getpid())
+        self._seen = {entry.identity for entry in found}
+        return found
 
     def _note(self, phase: str, facts: runfile.Facts) -> None:
         if self._run_fd is None:

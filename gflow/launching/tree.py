@@ -51,16 +51,14 @@ def named(processes: Table, pids: Iterable[int]) -> list[Entry]:
 def members(
     processes: Table, command: Identity | None, known: Iterable[Entry], exclude: int
 ) -> list[Entry]:
-    """What lives of an attempt whose shim is dead: its session, the ``known``, all below them.
+    """What lives of an attempt whose shim is dead: the command's session, the ``known``, all below.
 
     ``exclude`` is a process that may carry the mark without being part: the one that asks.
     """
     roots = list(known)
-    if command is not None and is_possible(command):
-        leader = processes.entries.get(command[0])
-        # Another process with the leader's pid means that the session had ended before.
-        if leader is None or leader.identity == command:
-            roots += [one for one in processes.entries.values() if one.session == command[0]]
+    # Without its leader a session's number says nothing: it may be another's by now.
+    if command is not None and is_possible(command) and processes.get(*command) is not None:
+        roots += [one for one in processes.entries.values() if one.session == command[0]]
     # Whatever a run file says, nothing above us is part of a job: below init is everything.
     above = {0, 1, *processes.above(exclude)}
     found: dict[int, Entry] = {}
