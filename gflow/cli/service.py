@@ -6,11 +6,15 @@ import argparse
 import time
 from typing import Any
 
+from gflow.api.client import Client
 from gflow.api.quantity import format_duration, format_size
 from gflow.api.wire import Unreachable
 from gflow.cli.command import Parser
 from gflow.cli.rendering import Column, escape, print_table
 from gflow.cli.session import Session
+
+#: A supervisor that is silent for so long is stopped, or worse.
+_PING_S = 10.0
 
 
 def configure(name: str, parser: Parser) -> None:
@@ -28,7 +32,8 @@ def run(name: str, options: argparse.Namespace, session: Session) -> int:
 
 def _ping(options: argparse.Namespace, session: Session) -> int:
     began = time.monotonic()
-    answer = session.client.ping()
+    with Client(session.runtime_dir, timeout_s=_PING_S) as client:
+        answer = client.ping()
     took_ms = (time.monotonic() - began) * 1000
     if session.as_json:
         session.print_json({**answer, "took_ms": took_ms})
