@@ -8,12 +8,13 @@ store in use.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import time
 from dataclasses import dataclass, field
 
 from gflow.errors import StoreError
-from gflow.persistence import location, marker, schema, space, storefile, trouble
+from gflow.persistence import location, marker, schema, space, storefile, trouble, wal
 from gflow.persistence.codec import DamagedRecord
 from gflow.persistence.marker import Marker, MarkerFile
 from gflow.persistence.setting import Settings
@@ -114,6 +115,7 @@ def _refuse_surprise(known: Marker | None, presence: Presence, settings: Setting
 def _open(settings: Settings, known: Marker | None, inode: int) -> Opening:
     path = settings.store_path
     sizes = space.scale(space.total_bytes(settings.state_dir), settings.ballast_bytes)
+    warnings = _look_at_log(f"{path}-wal")
     store = Store(
         path,
         network=settings.network,
@@ -125,7 +127,7 @@ def _open(settings: Settings, known: Marker | None, inode: int) -> Opening:
         backup = _bring_up_to_date(store)
         last = _last_session(store)
         clean = bool(last["clean"])
-        warnings = _compare(known, last["number"], clean, path)
+        warnings += _compare(known, last["number"], clean, path)
         check_later = settings.load and not _check(store, clean)
         number = last["number"] + 1
         store.begin_session(number)
@@ -148,6 +150,23 @@ def _open(settings: Settings, known: Marker | None, inode: int) -> Opening:
     )
 
 
+def _look_at_log(path: str) -> list[str]:
+    """Say what SQLite is about to ignore, and keep it for those who know how to use it."""
+    damage = wal.inspect(path)
+    if damage is None:
+        return []
+    kept = f"{path}.damaged-{_stamp()}"
+    shutil.copyfile(path, kept)
+    return [
+        f"{path} was damaged at frame {damage.frame}: {damage.ignored_commits} commits behind"
+        f" it are lost unless they can be taken from {kept}"
+    ]
+
+
+def _stamp() -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+
+
 def _bring_up_to_date(store: Store) -> str | None:
     """Migrate an older store after a backup. Returns the backup's path, or None."""
     found = store.version
@@ -155,8 +174,7 @@ def _bring_up_to_date(store: Store) -> str | None:
     storefile.refuse_newer(store.path, found)
     if found == schema.VERSION:
         return None
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    backup = f"{store.path}.v{found}-{stamp}"
+    backup = f"{store.path}.v{found}-{_stamp()}"
     store.vacuum_into(backup)
     schema.migrate(store.connection, found)
     # So that the header tells an older gflow, which then touches nothing.
