@@ -8,11 +8,12 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 
-from tools.bench import main_job, persistence, scheduling, start_up
+from tools.bench import main_job, monitoring, persistence, scheduling, start_up
 from tools.bench.table import Row, render
 
 BENCHES: dict[str, Callable[..., Iterator[Row]]] = {
     "main": main_job.run,
+    "monitoring": monitoring.run,
     "persistence": persistence.run,
     "scheduling": scheduling.run,
     "start-up": start_up.run,

@@ -63,6 +63,19 @@ def append_and_sync(folder: Path, count: int, size_bytes: int = 700) -> list[flo
         os.unlink(path)
 
 
+def process_table() -> float:
+    """Seconds of processor time to read /proc/PID/stat of every process once."""
+    began_s = time.thread_time()
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb", buffering=0) as file:
+                    file.read()
+            except OSError:
+                continue
+    return time.thread_time() - began_s
+
+
 def interpreter(count: int) -> list[float]:
     """Seconds of each start and end of a Python that does nothing."""
     return sample.repeat(count, lambda: run([sys.executable, "-c", "pass"]))

@@ -51,6 +51,8 @@ class Machine:
             "GFLOW_CLIENT__AUTOSTART": "false",
             **settings,
         }
+        # Whoever sets it would measure the compiler.
+        self.env.pop("PYTHONDONTWRITEBYTECODE", None)
         self._process: subprocess.Popen[str] | None = None
         self.client = Client(str(self.runtime))
 
@@ -176,6 +178,13 @@ class Machine:
 def resident_bytes(pid: int) -> int:
     """Resident memory of a process (proc(5), VmRSS)."""
     return _status(pid, "VmRSS:") << 10
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time of a process so far, without its children's (proc(5), utime and stime)."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def written_bytes(pid: int) -> int:
