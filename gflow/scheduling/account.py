@@ -74,17 +74,51 @@ class Account:
         self.gpus += sign * request.gpus
 
 
+#: Field of a quota -> limit.
+Limits = dict[str, float]
+
+
 class Accounts:
-    """All accounts, made when first named."""
+    """All accounts, made when first named, and the quotas that give them their limits."""
 
-    __slots__ = ("known",)
+    __slots__ = ("configured", "known", "quotas")
 
-    def __init__(self) -> None:
+    def __init__(self, configured: dict[tuple[str, str], Limits]) -> None:
         self.known: dict[AccountKey, Account] = {}
+        #: (scope, name) -> limits: of the configuration, and set at run time.
+        self.configured = configured
+        self.quotas: dict[tuple[str, str], Limits] = {}
 
     def get(self, key: AccountKey) -> Account:
         """The account of that key."""
         account = self.known.get(key)
         if account is None:
             account = self.known[key] = Account(key)
+            self.apply(account)
         return account
+
+    def effective(self, scope: str, name: str) -> Limits:
+        """The limits that hold for a user or project."""
+        found: Limits = {}
+        for entry in ((f"default_{scope}", ""), (scope, name)):
+            found.update(self.configured.get(entry, {}))
+            found.update(self.quotas.get(entry, {}))
+        return found
+
+    def apply(self, account: Account) -> None:
+        """Give a user's or project's account its limits as they are now."""
+        scope, name = account.key
+        if scope not in ("user", "project"):
+            return
+        limits = self.effective(scope, str(name))
+        account.max_running = _whole(limits, "running_jobs")
+        account.max_cpus = _whole(limits, "running_cpus")
+        account.max_gpus = _whole(limits, "running_gpus")
+        account.max_pending = _whole(limits, "pending_jobs")
+        hours = limits.get("gpu_hours_per_week")
+        account.max_gpu_s_per_week = None if hours is None else hours * 3600.0
+
+
+def _whole(limits: Limits, field: str) -> int | None:
+    limit = limits.get(field)
+    return None if limit is None else int(limit)

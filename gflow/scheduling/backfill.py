@@ -1,8 +1,7 @@
-"""What lower jobs must leave alone: moments at which something else needs its resources.
+"""The reservation of the highest blocked job, which lower jobs must not delay.
 
-EASY backfill (Lifka, 1995): the highest blocked job gets a reservation at the earliest moment at
-which enough will have ended; a lower job may start only if it ends before that moment, or takes
-nothing that is needed then.
+EASY backfill (Lifka, 1995): it is made at the earliest moment at which enough will have ended; a
+lower job may start only if it ends before that moment, or takes nothing that is needed then.
 """
 
 from __future__ import annotations
@@ -10,43 +9,29 @@ from __future__ import annotations
 from math import inf
 
 from gflow.model.state import Instant
+from gflow.scheduling import calendar, drain
+from gflow.scheduling.barrier import Barrier
 from gflow.scheduling.core import Core
 from gflow.scheduling.placement import place
 from gflow.scheduling.pool import Pool
 from gflow.scheduling.state import Item
 
-
-class Barrier:
-    """From ``at_boot_s`` on, jobs that still run must fit ``pool`` as well."""
-
-    __slots__ = ("at_boot_s", "pool", "starts_boot_s")
-
-    def __init__(self, at_boot_s: float, pool: Pool, starts_boot_s: float) -> None:
-        #: Boot clock; minus infinity: every job has to leave it alone.
-        self.at_boot_s = at_boot_s
-        self.pool = pool
-        #: When the reserved job is expected to start; infinity: nobody can tell.
-        self.starts_boot_s = starts_boot_s
-
-    def stops(self, end_boot_s: float) -> bool:
-        """Whether a job with this end would still run when the barrier comes."""
-        # An unknown end reaches even a barrier at an unknown moment.
-        return end_boot_s > self.at_boot_s or end_boot_s == inf
+#: Moments looked at when reservations of people are in the way.
+_MOMENTS = 32
 
 
 def reserve(core: Core, item: Item, now: Instant) -> Barrier | None:
-    """The reservation of a blocked job; None when it would not fit the idle machine as it is."""
+    """The reservation of a blocked job.
+
+    None when it would not fit the idle machine as it is, or not before the machine is drained.
+    """
     request = item.spec.resources
-    if not core.idle.fits(request):
+    drained = drain.barrier(core, now)
+    if not core.idle.fits(request) or (
+        drained is not None and drained.stops(now.boot_s + core.time_limit_s(item))
+    ):
         return None
-    pool = core.pool.copy()
-    starts_boot_s = now.boot_s
-    for end_boot_s, job_id in core.ends:
-        if pool.fits(request):
-            break
-        job = core.live.jobs[job_id]
-        pool.free(job.spec.resources, job.gpu_ids)
-        starts_boot_s = max(end_boot_s, now.boot_s)
+    starts_boot_s, pool = _earliest(core, item, now)
     gpu_ids = place(request, (pool,), core.settings, item.id)
     if gpu_ids is None:
         return None
@@ -54,6 +39,41 @@ def reserve(core: Core, item: Item, now: Instant) -> Barrier | None:
         return Barrier(-inf, _kept(core, item), starts_boot_s)
     pool.book(request, gpu_ids)
     return Barrier(starts_boot_s, pool, starts_boot_s)
+
+
+def _earliest(core: Core, item: Item, now: Instant) -> tuple[float, Pool]:
+    """When the item can start as far as anybody knows, and what is free then."""
+    if core.calendar:
+        found = _beside_reservations(core, item, now)
+        if found is not None:
+            return found
+    pool = core.pool.copy()
+    starts_boot_s = now.boot_s
+    for end_boot_s, job_id in core.ends:
+        if pool.fits(item.spec.resources):
+            break
+        job = core.live.jobs[job_id]
+        pool.free(job.spec.resources, job.gpu_ids)
+        starts_boot_s = max(end_boot_s, now.boot_s)
+    return starts_boot_s, pool
+
+
+def _beside_reservations(core: Core, item: Item, now: Instant) -> tuple[float, Pool] | None:
+    exempt = calendar.own(core, item.spec)
+    spans = calendar.spans(core, exempt, now)
+    moments = {now.boot_s}
+    moments.update(end for end, _ in core.ends if now.boot_s < end < inf)
+    moments.update(end for _, (_, end) in spans)
+    for moment in sorted(moments)[:_MOMENTS]:
+        end_boot_s = moment + core.time_limit_s(item)
+        ahead = [start for _, (start, _) in spans if moment < start < end_boot_s]
+        pools = [
+            calendar.pool_at(core, at, [one for one, (s, e) in spans if s <= at < e])
+            for at in (moment, *ahead)
+        ]
+        if place(item.spec.resources, pools, core.settings, item.id) is not None:
+            return moment, pools[0]
+    return None
 
 
 def _kept(core: Core, item: Item) -> Pool:

@@ -18,9 +18,10 @@ from gflow.model.event import Reserve, Unreserve
 from gflow.model.job import Spec
 from gflow.model.resources import Resources
 from gflow.model.state import Instant
-from gflow.scheduling.backfill import Barrier
+from gflow.scheduling.barrier import Barrier
 from gflow.scheduling.core import Core
 from gflow.scheduling.pool import Pool
+from gflow.scheduling.timer import CALENDAR
 
 _ONE_CARD = Resources(cpus=0, gpus=1)
 #: A start that has passed by less than this is now.
@@ -189,7 +190,7 @@ def advance(core: Core, now: Instant) -> None:
         core.calendar_due_at = inf
     if next_at < core.calendar_due_at:
         core.calendar_due_at = next_at
-        core.timers.at_wall(next_at, 0)
+        core.timers.at_wall(next_at, CALENDAR)
     core.pass_wanted = True
 
 
@@ -198,30 +199,61 @@ def own(core: Core, spec: Spec) -> frozenset[int]:
     return frozenset(one.id for one in core.calendar.values() if one.belongs_to(spec))
 
 
+def entitled(core: Core, spec: Spec, now: Instant) -> bool:
+    """Whether a job of this spec would only use what is reserved for its owner right now.
+
+    Nobody else can have that meanwhile, so it is not held up for a higher job's sake.
+    """
+    for one in core.calendar.values():
+        occurrence = one.occurrence(now.wall_s) if one.belongs_to(spec) else None
+        if occurrence is None or occurrence[0] > now.wall_s:
+            continue
+        cpus, gpus = spec.resources.cpus, spec.resources.gpus
+        for job_id in core.live.active:
+            job = core.live.jobs[job_id]
+            if one.belongs_to(job.spec):
+                cpus += job.spec.resources.cpus
+                gpus += len(job.gpu_ids)
+        if gpus <= one.gpus and (cpus <= one.cpus or not one.cpus):
+            return True
+    return False
+
+
+Span = tuple[Reservation, tuple[float, float]]
+
+
+def spans(core: Core, exempt: frozenset[int], now: Instant) -> list[Span]:
+    """Current or next start and end (boot clock) of all reservations but ``exempt`` ones."""
+    found: list[Span] = []
+    for one in core.calendar.values():
+        occurrence = None if one.id in exempt else one.occurrence(now.wall_s)
+        if occurrence is not None:
+            start, end = (now.boot_s + moment - now.wall_s for moment in occurrence)
+            found.append((one, (start, end)))
+    return found
+
+
 def barriers(core: Core, exempt: frozenset[int], now: Instant) -> list[Barrier]:
     """What reservations, ``exempt`` ones apart, keep from jobs that start now."""
-    spans = {
-        one.id: span
-        for one in core.calendar.values()
-        if one.id not in exempt and (span := one.occurrence(now.wall_s)) is not None
-    }
-    moments = sorted({max(start, now.wall_s) for start, _ in spans.values()})
+    known = spans(core, exempt, now)
     found: list[Barrier] = []
-    for moment in moments:
-        lasting = [core.calendar[n] for n, (start, end) in spans.items() if start <= moment < end]
-        boot_s = now.boot_s + moment - now.wall_s
-        pool = pool_at(core, boot_s if moment > now.wall_s else -inf, lasting)
-        found.append(Barrier(boot_s if moment > now.wall_s else -inf, pool, inf))
+    for moment in sorted({max(start, now.boot_s) for _, (start, _) in known}):
+        lasting = [one for one, (start, end) in known if start <= moment < end]
+        at = moment if moment > now.boot_s else -inf
+        found.append(Barrier(at, pool_at(core, moment, lasting), inf))
     return found
 
 
 def pool_at(core: Core, boot_s: float, lasting: list[Reservation]) -> Pool:
-    """What is left at a moment when what runs has ended as expected, less what is reserved."""
+    """What is left at a moment of the boot clock, less what is reserved.
+
+    What runs has ended as expected; at the present moment nothing more has.
+    """
     pool = core.pool.copy()
     ended: set[int] = set()
     for end_boot_s, job_id in core.ends:
-        if end_boot_s > boot_s:
-            break
+        if end_boot_s > boot_s or boot_s <= core.now.boot_s:
+            break  # what runs beyond its limit is still there now
         job = core.live.jobs[job_id]
         pool.free(job.spec.resources, job.gpu_ids)
         ended.add(job_id)

@@ -46,7 +46,6 @@ class Core:
         "pass_wanted",
         "pool",
         "queue",
-        "quotas",
         "ready",
         "reserved_id",
         "settings",
@@ -57,7 +56,7 @@ class Core:
         self.settings = settings
         self.boot_id = boot_id
         self.live = Live()
-        self.accounts = Accounts()
+        self.accounts = Accounts({(s, n): dict(limits) for s, n, limits in settings.quotas})
         self.queue = ClassQueue(settings)
         self.timers = Timers()
         self.dependencies = Dependencies()
@@ -77,8 +76,6 @@ class Core:
         self.calendar_due_at = inf
         #: Set while the machine is being drained.
         self.drain: Drained | None = None
-        #: Quotas set at run time: (scope, name) -> field -> limit.
-        self.quotas: dict[tuple[str, str], dict[str, float]] = {}
         #: The moment of the last event.
         self.now = Instant(0.0, 0.0)
         #: Recovery is over.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from gflow.model.action import Action
 from gflow.model.resources import Resources
 from gflow.model.state import Instant
-from gflow.scheduling import calendar, drain, lifecycle
+from gflow.scheduling import calendar, drain, fair_share, lifecycle
 from gflow.scheduling.account import Account
-from gflow.scheduling.backfill import Barrier, reserve
+from gflow.scheduling.backfill import reserve
+from gflow.scheduling.barrier import Barrier
 from gflow.scheduling.class_queue import Bucket, id_of
 from gflow.scheduling.core import Core
 from gflow.scheduling.placement import place
@@ -19,13 +20,26 @@ def dispatch(core: Core, now: Instant) -> list[Action]:
     if not core.ready or not core.pass_wanted:
         return []
     core.pass_wanted = False
+    if core.drain is not None and core.drain.by_at is None:
+        core.reserved_id = None
+        return []
     return _Pass(core, now).run()
 
 
 class _Pass:
     """The state of one pass; classes are looked at once each, best first."""
 
-    __slots__ = ("actions", "barriers", "calendars", "core", "left", "now", "reserved", "starts")
+    __slots__ = (
+        "actions",
+        "barriers",
+        "calendars",
+        "core",
+        "left",
+        "now",
+        "reservation",
+        "reserved",
+        "starts",
+    )
 
     def __init__(self, core: Core, now: Instant) -> None:
         self.core = core
@@ -36,7 +50,9 @@ class _Pass:
         self.barriers: list[Barrier] = [] if drained is None else [drained]
         #: Barriers of reservations, by which of them an item is exempt from.
         self.calendars: dict[frozenset[int], list[Barrier]] = {}
+        #: The highest blocked job, and what is kept for it.
         self.reserved: Item | None = None
+        self.reservation: Barrier | None = None
         #: Candidates that may still be tried behind the reserved job.
         self.left = core.settings.backfill_depth
         self.starts = 0
@@ -71,7 +87,7 @@ class _Pass:
     def _reserve(self, request: Resources, best: int) -> bool:
         """Reserve for the first item of a blocked class; False when the order has changed."""
         bucket = self.core.queue.by_rank[best]
-        account = _refusing(bucket, request)
+        account = self._refusing(bucket, request)
         if account is not None:
             self.core.queue.park(bucket, account)
             return False
@@ -80,6 +96,7 @@ class _Pass:
         barrier = reserve(self.core, item, self.now)
         if barrier is not None:
             self.reserved = item
+            self.reservation = barrier
             self.barriers.append(barrier)
         return True
 
@@ -92,7 +109,7 @@ class _Pass:
         refused: set[tuple[int, ...]] = set()
         while at < len(ranks) and self.left > 0:
             bucket = queue.by_rank[ranks[at]]
-            account = _refusing(bucket, request)
+            account = self._refusing(bucket, request)
             if account is not None:
                 queue.park(bucket, account)
                 if at == 0:
@@ -115,6 +132,8 @@ class _Pass:
         end_boot_s = self.now.boot_s + core.time_limit_s(item)
         ahead = self.barriers
         if core.calendar:
+            if calendar.entitled(core, item.spec, self.now):
+                ahead = [barrier for barrier in ahead if barrier is not self.reservation]
             ahead = [*ahead, *self._calendar(item)]
         pools = [barrier.pool for barrier in ahead if barrier.stops(end_boot_s)]
         crossed = tuple(map(id, pools))
@@ -128,8 +147,12 @@ class _Pass:
             if barrier.stops(end_boot_s):
                 barrier.pool.book(item.spec.resources, gpu_ids)
         self.actions += lifecycle.start(core, item, gpu_ids, self.now)
-        # What is held for owners depends on what they use: counted afresh.
-        self.calendars.clear()
+        if core.calendar:
+            # What is held for owners depends on what they use: counted afresh, and less is held
+            # from others when an owner began to use it.
+            self.calendars.clear()
+            if calendar.own(core, item.spec):
+                core.pass_wanted = core.again = True
         self.starts += 1
         return True
 
@@ -140,9 +163,10 @@ class _Pass:
             found = self.calendars[exempt] = calendar.barriers(self.core, exempt, self.now)
         return found
 
-
-def _refusing(bucket: Bucket, request: Resources) -> Account | None:
-    for account in bucket.accounts:
-        if account.refuses(request):
-            return account
-    return None
+    def _refusing(self, bucket: Bucket, request: Resources) -> Account | None:
+        for account in bucket.accounts:
+            if account.max_gpu_s_per_week is not None:
+                fair_share.accrue(self.core, account, self.now)
+            if account.refuses(request):
+                return account
+        return None

@@ -11,9 +11,10 @@ from gflow.model.action import Action
 from gflow.model.event import Drain, Undrain
 from gflow.model.resources import Capacity
 from gflow.model.state import Instant
-from gflow.scheduling.backfill import Barrier
+from gflow.scheduling.barrier import Barrier
 from gflow.scheduling.core import Core
 from gflow.scheduling.pool import Pool
+from gflow.scheduling.state import Item
 
 _NOTHING = Pool(Capacity(0, 0))
 
@@ -57,6 +58,12 @@ def barrier(core: Core, now: Instant) -> Barrier | None:
         return Barrier(-inf, _NOTHING, inf)
     left_s = core.drain.by_at - now.wall_s
     return Barrier(now.boot_s + left_s if left_s > 0 else -inf, _NOTHING, inf)
+
+
+def keeps(core: Core, item: Item, now: Instant) -> bool:
+    """Whether draining keeps this item from starting."""
+    found = barrier(core, now)
+    return found is not None and found.stops(now.boot_s + core.time_limit_s(item))
 
 
 def record(core: Core) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from math import inf
 from gflow.model.job import Array, Job
 from gflow.model.resources import Resources
 from gflow.model.state import TERMINAL, Instant, Reason, State
+from gflow.scheduling import calendar, drain
 from gflow.scheduling.account import Account
 from gflow.scheduling.backfill import reserve
 from gflow.scheduling.core import Core
@@ -66,9 +67,11 @@ def reason(core: Core, item: Item) -> Reason | None:
     for account in core.accounts_of(item):
         if account.refuses(request):
             return _LIMIT_REASONS[account.key[0]]
-    if item.id == core.reserved_id or core.reserved_id is None:
-        return Reason.RESOURCES
-    return Reason.PRIORITY
+    if core.drain is not None and drain.keeps(core, item, core.now):
+        return Reason.DRAINED
+    if item.id != core.reserved_id and core.reserved_id is not None:
+        return Reason.PRIORITY
+    return Reason.RESERVATION if core.pool.fits(request) and core.calendar else Reason.RESOURCES
 
 
 def _waiting_reason(item: Item, waits: int) -> Reason:
@@ -90,6 +93,7 @@ def explain(core: Core, job_id: int, item: Item, now: Instant) -> Explanation:
     blockers += _limits(core, item)
     short = _resources(core, item.spec.resources, now)
     blockers += short
+    blockers += _kept(core, item, now)
     expected = None
     if queued and not short:
         blockers += _behind(core, item, now)
@@ -261,8 +265,31 @@ def _last_end(core: Core, now: Instant) -> float | None:
     return wall(now, core.ends[-1][0]) if core.ends else None
 
 
+def _kept(core: Core, item: Item, now: Instant) -> list[Blocker]:
+    """Whether a drain or a reservation keeps it from starting although it would fit now."""
+    found: list[Blocker] = []
+    if core.drain is not None and drain.keeps(core, item, now):
+        why = f": {core.drain.reason}" if core.drain.reason else ""
+        message = f"the machine is being drained{why}"
+        found.append(Blocker(Reason.DRAINED, message, "gflowctl undrain"))
+    end_boot_s = now.boot_s + core.time_limit_s(item)
+    for barrier in calendar.barriers(core, calendar.own(core, item.spec), now):
+        if not barrier.stops(end_boot_s) or barrier.pool.fits(item.spec.resources):
+            continue
+        if barrier.at_boot_s == -inf:
+            found.append(Blocker(Reason.RESERVATION, "what it wants is reserved for others"))
+            continue
+        at = now.wall_s + barrier.at_boot_s - now.boot_s
+        left_s = int(barrier.at_boot_s - now.boot_s)
+        message = f"it would run into a reservation that begins in {left_s} s"
+        found.append(Blocker(Reason.RESERVATION, message, f"--time-limit {left_s}s", at))
+    return found
+
+
 def _behind(core: Core, item: Item, now: Instant) -> list[Blocker]:
     """Whether a higher blocked job keeps it from starting although it would fit now."""
+    if calendar.entitled(core, item.spec, now):
+        return []
     first = None if core.reserved_id is None else core.live.item(core.reserved_id)
     if first is None or first is item or first.state in TERMINAL:
         return []

@@ -22,7 +22,7 @@ def record(core: Core, key: Key) -> dict[str, Any] | None:
     """What is saved under a key now; None: nothing any more."""
     kind, name = key[0], key[1]
     if kind == "quota":
-        limits = core.quotas.get((str(name), str(key[2])))
+        limits = core.accounts.quotas.get((str(name), str(key[2])))
         return None if limits is None else {"limits": limits}
     if kind == "group":
         account = core.accounts.known.get(("group", name))
@@ -40,7 +40,7 @@ def restore(core: Core, key: Key, found: Mapping[str, Any], now: Instant) -> Non
     kind, name = key[0], key[1]
     if kind == "quota":
         limits = {str(field): float(limit) for field, limit in found["limits"].items()}
-        core.quotas[str(name), str(key[2])] = limits
+        core.accounts.quotas[str(name), str(key[2])] = limits
     elif kind == "group":
         core.accounts.get(("group", name)).max_running = int(found["max_running"])
     elif kind == "drain":
@@ -53,7 +53,7 @@ def restore(core: Core, key: Key, found: Mapping[str, Any], now: Instant) -> Non
 
 def keys(core: Core) -> list[Key]:
     """Every key of these that has a record."""
-    found: list[Key] = [("quota", scope, name) for scope, name in core.quotas]
+    found: list[Key] = [("quota", scope, name) for scope, name in core.accounts.quotas]
     for account in core.accounts.known.values():
         kind, name = account.key
         if kind == "group" and account.max_running is not None:

@@ -36,6 +36,7 @@ def capacity_changed(core: Core, event: CapacityChanged, now: Instant) -> list[A
 def configure(core: Core, settings: Settings) -> None:
     """Decide by other settings; limits may have changed for what runs."""
     core.settings = settings
+    core.accounts.configured = {(s, n): dict(limits) for s, n, limits in settings.quotas}
     core.ends = []
     for job_id in core.live.active:
         end = core.expected_end(core.live.jobs[job_id])
@@ -49,6 +50,7 @@ def ready(core: Core, event: Ready, now: Instant) -> list[Action]:
     """Recovery is over; arrays whose last task ended in the crash end now."""
     core.ready = core.pass_wanted = True
     calendar.advance(core, now)
+    quota.begin_week(core, now)
     actions: list[Action] = []
     for array in list(core.live.arrays.values()):
         if array.state not in TERMINAL and core.live.tallies[array.id].ended:

@@ -13,20 +13,19 @@ from gflow.model.action import Action
 from gflow.model.event import SetGroup, SetQuota
 from gflow.model.job import Spec
 from gflow.model.state import Instant
-from gflow.scheduling import numbering
-from gflow.scheduling.account import Account
+from gflow.scheduling import fair_share, numbering
 from gflow.scheduling.core import Core
+from gflow.scheduling.timer import WEEK
 
 SCOPES = ("user", "project", "default_user", "default_project")
 FIELDS = ("running_jobs", "running_cpus", "running_gpus", "pending_jobs", "gpu_hours_per_week")
-Limits = dict[str, float]
 
 
 def set_quota(core: Core, event: SetQuota, now: Instant) -> list[Action]:
     """Change, clear or forget an entry; counts for running and waiting jobs at once."""
     _check(event)
     entry = (event.scope, event.name)
-    limits = dict(core.quotas.get(entry, {}))
+    limits = dict(core.accounts.quotas.get(entry, {}))
     for field, limit in event.limits.items():
         if limit is None:
             limits.pop(field, None)
@@ -35,9 +34,9 @@ def set_quota(core: Core, event: SetQuota, now: Instant) -> list[Action]:
     if event.delete:
         limits = {}
     if limits:
-        core.quotas[entry] = limits
+        core.accounts.quotas[entry] = limits
     else:
-        core.quotas.pop(entry, None)
+        core.accounts.quotas.pop(entry, None)
     core.live.changes["quota", event.scope, event.name] = None
     apply_all(core)
     return []
@@ -87,39 +86,19 @@ def limit_group(core: Core, user: str, name: str, max_running: int | None) -> No
 def apply_all(core: Core) -> None:
     """Give all accounts their limits as they are now."""
     for account in core.accounts.known.values():
-        apply(core, account)
+        core.accounts.apply(account)
         core.queue.unpark(account)
     core.pass_wanted = True
 
 
-def apply(core: Core, account: Account) -> None:
-    """Give a user's or project's account its limits."""
-    scope, name = account.key
-    if scope not in ("user", "project"):
-        return
-    limits = effective(core, scope, str(name))
-    account.max_running = _whole(limits, "running_jobs")
-    account.max_cpus = _whole(limits, "running_cpus")
-    account.max_gpus = _whole(limits, "running_gpus")
-    account.max_pending = _whole(limits, "pending_jobs")
-    hours = limits.get("gpu_hours_per_week")
-    account.max_gpu_s_per_week = None if hours is None else hours * 3600.0
-
-
-def _whole(limits: Limits, field: str) -> int | None:
-    limit = limits.get(field)
-    return None if limit is None else int(limit)
-
-
-def effective(core: Core, scope: str, name: str) -> Limits:
-    """The limits that hold for a user or project."""
-    configured = {(s, n): dict(limits) for s, n, limits in core.settings.quotas}
-    default = (f"default_{scope}", "")
-    found: Limits = {}
-    for entry in (default, (scope, name)):
-        found.update(configured.get(entry, {}))
-        found.update(core.quotas.get(entry, {}))
-    return found
+def begin_week(core: Core, now: Instant) -> None:
+    """A new budget of gpu-hours for everybody who has one."""
+    for account in core.accounts.known.values():
+        if account.max_gpu_s_per_week is not None:
+            fair_share.accrue(core, account, now)
+            core.queue.unpark(account)
+            core.pass_wanted = True
+    core.timers.at_wall(fair_share.week_start(fair_share.week_of(now.wall_s) + 1), WEEK)
 
 
 def check_pending(core: Core, specs: tuple[Spec, ...]) -> None:
@@ -144,14 +123,14 @@ def check_pending(core: Core, specs: tuple[Spec, ...]) -> None:
 
 def listing(core: Core) -> list[dict[str, Any]]:
     """All entries and what is used of them, for people."""
-    entries = {(s, n) for s, n, _ in core.settings.quotas} | set(core.quotas)
+    configured = core.accounts.configured
+    entries = {*configured, *core.accounts.quotas}
     entries |= {(str(k[0]), str(k[1])) for k in core.accounts.known if k[0] in ("user", "project")}
     found = []
     for scope, name in sorted(entries):
         if scope.startswith("default_"):
-            row: dict[str, Any] = dict(core.quotas.get((scope, name), {}))
-            configured = {(s, n): dict(limits) for s, n, limits in core.settings.quotas}
-            row = {**configured.get((scope, name), {}), **row}
+            set_here = core.accounts.quotas.get((scope, name), {})
+            row = {**configured.get((scope, name), {}), **set_here}
             found.append({"scope": scope, "name": name, "limits": row, "used": None})
             continue
         account = core.accounts.get((scope, name))
@@ -162,6 +141,6 @@ def listing(core: Core) -> list[dict[str, Any]]:
             "pending_jobs": account.pending,
             "gpu_hours_per_week": account.week_gpu_s / 3600.0,
         }
-        limits = effective(core, scope, name)
+        limits = core.accounts.effective(scope, name)
         found.append({"scope": scope, "name": name, "limits": limits, "used": used})
     return found

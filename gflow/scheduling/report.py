@@ -5,6 +5,8 @@ A report names its attempt. One that comes twice, late, or for another attempt c
 
 from __future__ import annotations
 
+from typing import Any
+
 from gflow.model.action import Action
 from gflow.model.event import (
     Adopted,
@@ -202,20 +204,34 @@ def adopted(core: Core, event: Adopted, now: Instant) -> list[Action]:
 
 
 def _take_over(core: Core, job: Job, event: Adopted) -> None:
-    job.shim, job.process = event.shim or job.shim, event.process or job.process
-    known = event.process or event.shim
-    job.boot_id = known.boot_id if known else core.boot_id
-    job.started_at, job.started_boot_s = event.started_at, event.started_boot_s
-    if event.end_unknown and job.ending is None:
-        job.ending = State.NODE_FAIL
-        job.reason = Reason.LOST
+    for name, value in _beginning(core, job, event).items():
+        setattr(job, name, value)
+    _note_watchers(job, event)
 
 
 def _recognise(core: Core, job: Job, event: Adopted) -> list[Action]:
-    boot_s = event.started_boot_s
-    lifecycle.change_end(core, job, started_boot_s=boot_s)
-    _take_over(core, job, event)
+    lifecycle.change_end(core, job, **_beginning(core, job, event))
+    _note_watchers(job, event)
     return []
+
+
+def _beginning(core: Core, job: Job, event: Adopted) -> dict[str, Any]:
+    """When an attempt began, and on which boot; without a run file it stays as it is known."""
+    if not event.started_at and job.started_at is not None:
+        return {}
+    known = event.process or event.shim
+    return {
+        "boot_id": known.boot_id if known else core.boot_id,
+        "started_at": event.started_at or core.now.wall_s,
+        "started_boot_s": event.started_boot_s if event.started_at else core.now.boot_s,
+    }
+
+
+def _note_watchers(job: Job, event: Adopted) -> None:
+    job.shim, job.process = event.shim or job.shim, event.process or job.process
+    if event.end_unknown and job.ending is None:
+        job.ending = State.NODE_FAIL
+        job.reason = Reason.LOST
 
 
 def _resume_kill(core: Core, job: Job, event: Adopted, now: Instant) -> list[Action]:

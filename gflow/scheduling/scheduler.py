@@ -122,7 +122,11 @@ class Scheduler:
         The other two tell what history knows about the ended tasks of live arrays: how many by
         state, and their positions as half-open ranges.
         """
-        history = History(array_ended or {}, array_ended_positions or {})
+        # Empty ones may be filled while the records are read: not ``or``.
+        history = History(
+            {} if array_ended is None else array_ended,
+            {} if array_ended_positions is None else array_ended_positions,
+        )
         self._core.id_floor = self._core.id_floor_committed = id_floor
         self.damaged += load(self._core, records, history, now)
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from gflow.model.action import Action
 from gflow.model.job import Array, Job
 from gflow.model.state import ACTIVE, TERMINAL, Instant, Reason, State
-from gflow.scheduling import calendar, lifecycle
+from gflow.scheduling import calendar, lifecycle, quota
 from gflow.scheduling.core import Core
 from gflow.scheduling.dependency import Pair, phase, ready_counterparts, satisfied, verdict
 from gflow.scheduling.state import DEPENDENCY, NEVER, Item
+from gflow.scheduling.timer import CALENDAR, WEEK
 
 
 def settle(core: Core, now: Instant) -> list[Action]:
@@ -90,8 +91,11 @@ def wake(core: Core, now: Instant) -> list[Action]:
     actions: list[Action] = []
     due = core.timers.due(now, core.settings.steps_per_turn)
     for item_id in due:
-        if item_id == 0:
+        if item_id == CALENDAR:
             calendar.advance(core, now)
+            continue
+        if item_id == WEEK:
+            quota.begin_week(core, now)
             continue
         item = core.live.item(item_id)
         if item is None or item.state in TERMINAL:

@@ -7,6 +7,10 @@ from math import inf
 
 from gflow.model.state import Instant
 
+# Ids that stand for no job.
+CALENDAR = 0
+WEEK = -1
+
 
 class Timers:
     """Two heaps of (moment, id). What is due is looked at afresh, so stale entries do no harm."""

@@ -19,7 +19,7 @@ from gflow.scheduling.state import Item
 _RESOURCES = {field.name: field for field in fields(Resources)}
 _SPEC = {field.name: field for field in fields(Spec)}
 #: Who a job belongs to and what tasks it has never changes.
-_FIXED = frozenset({"user", "uid", "gid", "array", "params"})
+_FIXED = frozenset({"user", "uid", "gid", "array"})
 #: What may change while an attempt is active.
 _LATE = frozenset({"priority", "time_limit_s", "name", "comment", "requeue", "retries"})
 #: Not in the spec: facts of their own.

@@ -97,7 +97,7 @@ class History:
 
     def _no_policies(self) -> list[Event]:
         core = self.stage.scheduler._core
-        events: list[Event] = [SetQuota(s, n, 0, delete=True) for s, n in core.quotas]
+        events: list[Event] = [SetQuota(s, n, 0, delete=True) for s, n in core.accounts.quotas]
         events += [SetGroup(user, "g", 0, None) for user in ("ann", "bob")]
         events += [Undrain(0)] if core.drain is not None else []
         return events + [Unreserve(one, 0) for one in core.calendar]
