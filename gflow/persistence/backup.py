@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from gflow.persistence.store import Store, sync_folder
+from gflow.persistence import folder
+from gflow.persistence.store import Store
 
 _PAGES = 64
 #: Dirty pages are written back in portions, so that the last sync is a short one.
@@ -44,7 +45,7 @@ def backup(store: Store, path: str, between: Callable[[], None]) -> dict[str, An
         os.fsync(fd)
         size = os.fstat(fd).st_size
         os.rename(part, path)
-        sync_folder(os.path.dirname(path))
+        folder.sync(os.path.dirname(path))
     except FileExistsError as error:
         raise BackupRefused(f"cannot back up to {path}: {part} is there already") from error
     except BaseException as error:

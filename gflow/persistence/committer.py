@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable, Iterable
 
 from gflow.errors import StoreError
-from gflow.persistence import space
+from gflow.persistence import floor, space
 from gflow.persistence.codec import Item, decode
 from gflow.persistence.opening import Opening
 from gflow.persistence.setting import Settings
-from gflow.persistence.store import Store, id_floor
+from gflow.persistence.store import Store
 from gflow.persistence.trouble import classify
 
 RETRY_S = 1.0
@@ -108,7 +108,7 @@ class Committer:
         store.commit()
         for item in self._items:
             if item.key == ("meta", "id_floor"):
-                self._marker.update(id_floor=id_floor(decode(item)))
+                self._marker.update(id_floor=floor.parse(decode(item)))
         spent_s = time.monotonic() - began_s
         if spent_s > SLOW_S:
             self._tell("slow", seconds=spent_s, records=len(self._items))

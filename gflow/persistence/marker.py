@@ -12,9 +12,8 @@ import os
 from dataclasses import asdict, dataclass, fields, replace
 
 from gflow.errors import StoreError
-from gflow.persistence import codec
+from gflow.persistence import codec, folder
 from gflow.persistence.codec import DamagedRecord
-from gflow.persistence.store import sync_folder
 
 
 @dataclass(slots=True, frozen=True)
@@ -76,7 +75,7 @@ def write(path: str, marker: Marker) -> None:
     finally:
         os.close(fd)
     os.rename(making, path)
-    sync_folder(os.path.dirname(path))
+    folder.sync(os.path.dirname(path))
 
 
 class MarkerFile:

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 
 from gflow.errors import StoreError
-from gflow.persistence import location, marker, schema, space, storefile, trouble, wal
+from gflow.persistence import floor, location, marker, schema, space, storefile, trouble, wal
 from gflow.persistence.codec import DamagedRecord
 from gflow.persistence.marker import Marker, MarkerFile
 from gflow.persistence.setting import Settings
@@ -131,7 +131,7 @@ def _open(settings: Settings, known: Marker | None, inode: int) -> Opening:
         check_later = settings.load and not _check(store, clean)
         number = last["number"] + 1
         store.begin_session(number)
-        marker_file = MarkerFile(settings.state_dir, _marker(known, settings, inode))
+        marker_file = _marker_file(settings, known, inode)
         marker_file.establish()
     except BaseException:
         store.abandon()
@@ -216,15 +216,13 @@ def _check(store: Store, clean: bool) -> bool:
     return whole
 
 
-def _marker(known: Marker | None, settings: Settings, inode: int) -> Marker:
-    outside = None
-    if known is None and not settings.folder_is_new:
-        try:
-            outside = marker.read(marker.beside(settings.state_dir))
-        except StoreError:
-            outside = None  # only a courtesy copy
-    floor = max(m.id_floor for m in (known, outside, Marker("")) if m is not None)
-    return Marker(machine_id(), id_floor=floor, clean_session=None, inode=inode)
+def _marker_file(settings: Settings, known: Marker | None, inode: int) -> MarkerFile:
+    """The marker of this session; its floor is looked for everywhere when something is missing."""
+    if known is None or settings.init_empty:
+        id_floor = floor.of_folder(settings.state_dir)
+    else:
+        id_floor = known.id_floor
+    return MarkerFile(settings.state_dir, Marker(machine_id(), id_floor=id_floor, inode=inode))
 
 
 def explain(path: str, error: sqlite3.Error) -> str:

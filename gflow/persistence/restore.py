@@ -8,7 +8,6 @@ none that was ever given out is given out again.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sqlite3
 import time
@@ -17,11 +16,11 @@ from typing import Any
 
 from gflow.errors import StoreError
 from gflow.model.state import ACTIVE
-from gflow.persistence import check, codec, marker, schema, storefile
+from gflow.persistence import check, codec, floor, folder, marker, schema, storefile
 from gflow.persistence.codec import Item
 from gflow.persistence.marker import Marker
 from gflow.persistence.setting import store_path
-from gflow.persistence.store import FOLDER, Store, folder_identity, sync_folder
+from gflow.persistence.store import FOLDER, Store
 from gflow.process.identity import machine_id
 
 #: Above PID_MAX_LIMIT (proc_sys_kernel(5), pid_max): no process has it, and no call takes it amiss.
@@ -40,13 +39,14 @@ def restore(backup: str, state_dir: str) -> dict[str, Any]:
         _remove(making)
         shutil.copyfile(backup, making)
         os.chmod(making, 0o600)
-        id_floor, live = _prepare(backup, making, _floor_of_folder(state_dir))
+        id_floor = max(floor.of_folder(state_dir), _floor_of_present_store(path))
+        id_floor, live = _prepare(backup, making, id_floor)
         previous = _set_aside(path)
         # The marker first: a floor that is too high harms nobody.
         known = Marker(machine_id(), id_floor=id_floor, inode=os.stat(state_dir).st_ino)
         marker.write(marker.inside(state_dir), known)
         os.rename(making, path)
-        sync_folder(state_dir)
+        folder.sync(state_dir)
     except OSError as error:
         raise StoreError(f"cannot restore {backup}: {error}") from error
     finally:
@@ -74,7 +74,7 @@ def _prepare(backup: str, making: str, id_floor: int) -> tuple[int, int]:
             id_floor = max(id_floor, store.id_floor())
             store.begin()
             store.apply([codec.encode(("meta", "id_floor"), {"value": id_floor})])
-            if store.meta(FOLDER) != folder_identity(os.path.dirname(making)):
+            if store.meta(FOLDER) != folder.identity(os.path.dirname(making)):
                 store.apply(_without_processes(store))
             store.commit()
             live = store.figures()["live"]
@@ -99,26 +99,6 @@ def _without_processes(store: Store) -> Iterator[Item]:
         assert isinstance(record, dict)
         if record.get("state") in ACTIVE:
             yield codec.encode(("job", id), {**record, "shim": nobody, "process": nobody})
-
-
-def _floor_of_folder(state_dir: str) -> int:
-    """Above every id that markers, the present store, run files and logs know of."""
-    floors = [1]
-    for path in (marker.inside(state_dir), marker.beside(state_dir)):
-        try:
-            known = marker.read(path)
-        except StoreError:
-            continue  # damaged: the others must do
-        if known is not None:
-            floors.append(known.id_floor)
-    for folder in ("runs", "logs"):
-        try:
-            names = os.listdir(os.path.join(state_dir, folder))
-        except OSError:
-            continue
-        floors.extend(int(found[0]) + 1 for name in names if (found := re.match(r"\d+", name)))
-    floors.append(_floor_of_present_store(store_path(state_dir)))
-    return max(floors)
 
 
 def _floor_of_present_store(path: str) -> int:

@@ -17,10 +17,9 @@ from typing import Any
 
 from gflow.errors import StoreError
 from gflow.model.record import Key
-from gflow.persistence import codec, schema
+from gflow.persistence import codec, floor, folder, schema
 from gflow.persistence.apply import apply
 from gflow.persistence.codec import DamagedRecord, Item
-from gflow.process.identity import machine_id
 
 _SESSION: Key = ("meta", "store.session")
 #: Name of the value that says in which folder the store is used.
@@ -92,12 +91,12 @@ class Store:
 
     def begin_session(self, number: int) -> None:
         """Take the write lock and note that the store is in use, and where. Commits."""
-        folder = folder_identity(os.path.dirname(self.path))
+        where = folder.identity(os.path.dirname(self.path))
         self.begin()
         self.apply(
             [
                 codec.encode(_SESSION, {"number": number, "clean": False}),
-                codec.encode(("meta", FOLDER), folder),
+                codec.encode(("meta", FOLDER), where),
             ]
         )
         self.commit()
@@ -185,7 +184,7 @@ class Store:
             value = self.meta("id_floor")
         except DamagedRecord:
             value = None
-        floors = [id_floor(value) if value is not None else 1]
+        floors = [floor.parse(value) if value is not None else 1]
         for table in ("live", "history"):
             (last,) = self.connection.execute(f"SELECT max(id) FROM {table}").fetchone()
             floors.append((last or 0) + 1)
@@ -227,16 +226,6 @@ class Store:
         self.connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (row,))
 
 
-def folder_identity(path: str) -> dict[str, Any]:
-    """What tells a state folder from its copies: ``{machine_id, inode}``."""
-    return {"machine_id": machine_id(), "inode": os.stat(path).st_ino}
-
-
-def id_floor(value: Any) -> int:
-    """The number in the record of an id floor: ``{"value": n}``, or n itself."""
-    return int(value["value"]) if isinstance(value, dict) else int(value)
-
-
 def create(path: str) -> None:
     """Make a new, empty store: under another name first, so that it is never seen half made."""
     making = f"{path}.new"
@@ -254,13 +243,4 @@ def create(path: str) -> None:
     finally:
         connection.close()
     os.rename(making, path)
-    sync_folder(os.path.dirname(path))
-
-
-def sync_folder(path: str) -> None:
-    """Make names in a folder durable (fsync(2) of the folder)."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    folder.sync(os.path.dirname(path))
