@@ -1,13 +1,16 @@
 """Remembering: what the supervisor changed becomes durable without the supervisor ever waiting.
 
-``link`` is the supervisor's end, without I/O and without a clock: it gathers changed keys and has
-one batch in flight. ``persister`` is the process at the other end: one transaction per batch,
-COMMIT, then the acknowledgement; it alone opens the store. ``codec`` is what travels between
-them, ``message`` what the supervisor gets to see. ``store`` with ``schema``, ``history``,
-``summary``, ``load`` is SQLite and nothing else; ``marker``, ``lock``, ``location`` and ``space``
-guard the folder it lies in; ``housekeeping``, ``backup``, ``restore`` and ``check`` are the long
-work, done in slices.
+- The supervisor's end: ``link`` gathers changed keys (``backlog``), cuts batches (``batch``) and
+  judges the other end (``watchdog``); no I/O, no clock. What comes back is a ``message``.
+- The process at the other end: ``persister`` is its loop, ``committer`` makes one transaction per
+  batch and acknowledges after COMMIT, ``question`` answers queries in slices. It alone opens the
+  store. ``codec`` is what travels between the two, ``setting`` what it is told at its start.
+- The store: ``store``, ``schema``, ``apply``, ``load``, ``history``, ``summary`` are SQLite and
+  nothing else. ``opening`` decides what may be opened, with ``storefile``, ``wal``, ``marker`` and
+  ``floor``.
+- Around it: ``lock``, ``location``, ``folder``, ``space`` and ``trouble`` know the folder and its
+  disk; ``housekeeping``, ``backup``, ``check`` and ``restore`` are the long work.
 
-The rule for all of it: an acknowledgement means committed. Whatever happened otherwise is sent
-again, and sending twice is harmless, because records are whole and the newest one wins.
+One rule for all of it: an acknowledgement means committed. Whatever ended otherwise is sent again,
+and sending twice is harmless, because records are whole and the newest one wins.
 """

@@ -115,7 +115,8 @@ def _refuse_surprise(known: Marker | None, presence: Presence, settings: Setting
 def _open(settings: Settings, known: Marker | None, inode: int) -> Opening:
     path = settings.store_path
     sizes = space.scale(space.total_bytes(settings.state_dir), settings.ballast_bytes)
-    warnings = _look_at_log(f"{path}-wal")
+    # A replacement comes after the death of a process, which damages no file.
+    warnings = _look_at_log(f"{path}-wal") if settings.load else []
     store = Store(
         path,
         network=settings.network,
