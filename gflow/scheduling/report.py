@@ -269,16 +269,18 @@ def never_started(core: Core, event: NeverStarted, now: Instant) -> list[Action]
 
 
 def sampled(core: Core, event: Sampled, now: Instant) -> list[Action]:
-    """Usage so far; peaks never shrink."""
+    """Usage so far; peaks never shrink. Saved when its curve has grown, ever more rarely."""
     for job_id, attempt, figures in event.samples:
         job = _current(core, job_id, attempt)
         if job is None:
             continue
+        grown = job.usage is None or "series" in figures
         usage = dict(job.usage or {})
         for name, value in figures.items():
             known = usage.get(name)
             peak = name.startswith("max_") and known is not None and value is not None
             usage[name] = max(known, value) if peak else value
         job.usage = usage
-        core.live.change(job)
+        if grown:
+            core.live.change(job)
     return []

@@ -13,6 +13,9 @@ from gflow.supervisor.port import Port
 
 Samples = tuple[tuple[int, int, dict[str, Any]], ...]
 
+#: Samples handed on in one turn of the loop: about a millisecond.
+_SLICE = 40
+
 
 class MonitorPort(Port):
     """Tells the monitor what runs; ``active`` is told again to a new one."""
@@ -63,9 +66,16 @@ class MonitorPort(Port):
         if message["t"] == "samples":
             samples = message.pop("samples")
             if samples:
-                self._on_samples(tuple((one[0], one[1], one[2]) for one in samples))
+                self._hand_on(samples)
             del message["t"]
             self.figures = message
+
+    def _hand_on(self, samples: list[Any]) -> None:
+        """In slices: those of hundreds of jobs would make one long turn."""
+        some, rest = samples[:_SLICE], samples[_SLICE:]
+        self._on_samples(tuple((one[0], one[1], one[2]) for one in some))
+        if rest:
+            self.loop.call_soon(self._hand_on, rest)
 
     def on_replaced(self) -> None:
         """Tell the new one everything."""

@@ -338,3 +338,14 @@ def test_peaks_never_shrink() -> None:
     for cpu_s, rss in ((1.0, 50), (2.0, 30)):
         stage.handle(Sampled(((job, 1, {"cpu_s": cpu_s, "max_rss_bytes": rss}),)))
     assert stage.job(job).usage == {"cpu_s": 2.0, "max_rss_bytes": 50}
+
+
+def test_usage_is_saved_when_its_curve_grows() -> None:
+    """Figures of every sample are shown; the disk sees those that add a point."""
+    stage = Stage()
+    job = stage.run()
+    saved = []
+    for cpu_s, more in ((1.0, {}), (2.0, {}), (3.0, {"series": {"step_s": 2.0}})):
+        stage.handle(Sampled(((job, 1, {"cpu_s": cpu_s, **more}),)))
+        saved.append(stage.saved["job", job]["usage"]["cpu_s"])
+    assert (saved, stage.job(job).usage["cpu_s"]) == ([1.0, 1.0, 3.0], 3.0)
