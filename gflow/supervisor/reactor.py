@@ -44,6 +44,7 @@ _LONGEST_SLEEP_S = 30.0
 #: Ids are reserved on disk in blocks of this size; a crash leaves at most such a gap.
 _ID_BLOCK = 2_000
 _FLOOR_PATIENCE_S = 60.0
+_LOOK_UP_AGAIN_S = 0.25
 #: Objects admitted between two freezes of the collector.
 _FREEZE_EVERY = 10_000
 
@@ -98,6 +99,8 @@ class Reactor:
         self.counters: dict[str, int] = {"starts": 0, "ends": 0}
         #: (position, job id, attempt): run files that go once the position is durable.
         self._forgets: deque[tuple[int, int, int]] = deque()
+        #: Ended jobs whose blobs leave memory once their records, and the blobs before, are saved.
+        self._releases: deque[int] = deque()
         #: (position, key): transitions that leave memory once the position is durable.
         self._transitions: deque[tuple[int, Key]] = deque()
         #: Run files of unknown jobs that are being looked up.
@@ -106,6 +109,8 @@ class Reactor:
         #: Small background tasks, referenced until they are done.
         self._tasks: set[asyncio.Task[None]] = set()
         self._lookups: set[asyncio.Task[None]] = set()
+        #: Reports that wait until it is known what their job is, by job id.
+        self._unknown: dict[int, list[Message]] = {}
         self._ended: dict[int, list[asyncio.Future[None]]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s = 0.0
@@ -255,7 +260,7 @@ class Reactor:
         self.feed.publish(event)
         if changed.state in TERMINAL:
             self.counters["ends"] += 1
-            self.blobs.release(changed.job_id)
+            self._releases.append(changed.job_id)
             for future in self._ended.pop(changed.job_id, ()):
                 if not future.done():
                     future.set_result(None)
@@ -280,11 +285,13 @@ class Reactor:
     def on_report(self, report: Message) -> None:
         """A report of the launcher, about an attempt."""
         job_id = report["job_id"]
-        if report["t"] == "found" and not self._is_here(job_id):
-            lookup = self.loop.create_task(self._on_unknown(report))
-            self._lookups.add(lookup)
-            lookup.add_done_callback(self._lookups.discard)
+        if job_id in self._unknown:
+            self._unknown[job_id].append(report)
             return
+        if not self._is_here(job_id):
+            if report["t"] == "found":
+                self._look_up(report)
+            return  # whatever else is said of it, the next scan finds in its run file
         job = self.scheduler.job(job_id)
         if report["t"] == "found" and job is not None:
             finding = recovery.judge(report, job)
@@ -314,20 +321,37 @@ class Reactor:
         scheduler = self.scheduler
         return scheduler.job(job_id) is not None or scheduler.waiting_task(job_id) is not None
 
+    def _look_up(self, report: Message) -> None:
+        self._unknown[report["job_id"]] = [report]
+        lookup = self.loop.create_task(self._on_unknown(report))
+        self._lookups.add(lookup)
+        lookup.add_done_callback(self._lookups.discard)
+
     async def _on_unknown(self, report: Message) -> None:
         """A run file of a job that is not in memory: history may know it, else it brings itself."""
         job_id, array_id = report["job_id"], report.get("array_id")
-        array = None if array_id is None else await self.from_history(array_id)
-        record = await self.from_history(job_id) or report.get("record")
+        array = None if array_id is None else await self._certainly_from_history(array_id)
+        record = await self._certainly_from_history(job_id) or report.get("record")
         for found in (array, record):
             if found is not None:
                 self.scheduler.restore(found, clock.now())
         self.finish([], self.scheduler.take_changes())
+        waiting = self._unknown.pop(job_id)
         if self._is_here(job_id):
-            self.on_report(report)
+            for one in waiting:
+                self.on_report(one)
         else:
             log.error("the run file of job %d says nothing about the job", job_id)
             self.launcher.forget(job_id, report["attempt"])
+
+    async def _certainly_from_history(self, job_id: int) -> dict[str, Any] | None:
+        """As :meth:`from_history`; asks again when the persister dies over it."""
+        while True:
+            try:
+                return await self.from_history(job_id)
+            except Refused as error:
+                log.warning("job %d: %s", job_id, error)
+                await asyncio.sleep(_LOOK_UP_AGAIN_S)
 
     async def from_history(self, job_id: int) -> dict[str, Any] | None:
         """The record of a job or array that has left memory; None when there is none."""
@@ -349,10 +373,22 @@ class Reactor:
         while self._forgets and self._forgets[0][0] <= durable:
             _, job_id, attempt = self._forgets.popleft()
             self.launcher.forget(job_id, attempt)
+        while self._releases and self._is_saved(self._releases[0]):
+            self._release_blobs(self._releases.popleft())
         released = []
         while self._transitions and self._transitions[0][0] <= durable:
             released.append(self._transitions.popleft()[1])
         self.scheduler.release(released)
+
+    def _is_saved(self, job_id: int) -> bool:
+        unsaved = (self.persister.link, self._held_back or ())
+        return not any((kind, job_id) in keys for kind in ("job", "array") for keys in unsaved)
+
+    def _release_blobs(self, job_id: int) -> None:
+        """Let go of what an ended job named, unless it is to run again."""
+        item = self.scheduler.item(job_id)
+        if item is None or item.state in TERMINAL:
+            self.blobs.release(job_id)
 
     def _on_samples(self, samples: tuple[tuple[int, int, dict[str, Any]], ...]) -> None:
         self.step(Sampled(samples))
