@@ -8,8 +8,6 @@ and the next one finds everything by ``scan``.
 from __future__ import annotations
 
 import gc
-import json
-import math
 import os
 import resource
 import select
@@ -18,22 +16,18 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from gflow.launching import follower, oom, output, protocol, reader, shim, tree
-from gflow.launching.adoption import Verdict
-from gflow.launching.attempt import Attempt, Key
+from gflow.launching import oom, output, protocol, reader, shim
 from gflow.launching.command import Conditions
+from gflow.launching.custody import Custody, about
 from gflow.launching.order import Order
 from gflow.launching.place import Place
 from gflow.launching.protocol import Message
-from gflow.launching.survey import Finding, Known, Survey
-from gflow.process import child, identity
+from gflow.launching.report import Reports
+from gflow.launching.survey import Known, Survey
+from gflow.process import child
 from gflow.process.channel import Channel, ChannelClosed
 
 _HEARTBEAT_S = 1.0
-_READ_BYTES = 1 << 16
-#: How often, and how far apart, a run file is looked at whose shim dies at that moment.
-_LOOKS, _LOOK_AGAIN_S = 50, 0.01
-_SHIM_LIVES = (Verdict.RUNNING, Verdict.COMPLETING)
 
 
 def main(fd: int, settings: dict[str, Any]) -> NoReturn:
@@ -85,15 +79,19 @@ class Launcher:
         )
         self._conditions = _conditions(settings)
         self._lock_fd: int | None = settings.get("lock_fd")
-        self._attempts: dict[Key, Attempt] = {}
         self._poll = select.epoll()
         self._callbacks: dict[int, Callable[[], None]] = {}
-        self._reports_fd = -1
-        self._report_rest = b""
+        self._reports = Reports(self._place, watch=self._watch, unwatch=self._unwatch)
+        self._custody = Custody(
+            self._place,
+            watch=self._watch,
+            unwatch=self._unwatch,
+            send=self._send,
+            read_reports=self._reports.read,
+        )
+        self._reports.deliver = self._custody.pass_on
         self._readers = reader.Readers(self._watch, self._unwatch, self._send)
         self._heartbeat_at_s = 0.0
-        #: When the first kill's grace period ends.
-        self._impatient_at_s = math.inf
         self._channel_events = select.EPOLLIN
         self._serving = True
         self._poll.register(channel.fileno(), select.EPOLLIN)
@@ -102,7 +100,7 @@ class Launcher:
 
     def serve(self) -> None:
         """Until ``stop``. Raises ChannelClosed when the supervisor is gone."""
-        self._open_reports()
+        self._reports.open()
         while self._serving:
             self._tick(time.monotonic())
             for fd, _ in self._poll.poll(self._timeout_s(time.monotonic())):
@@ -112,18 +110,18 @@ class Launcher:
                     callback()
 
     def _timeout_s(self, now_s: float) -> float:
-        at_s = min(self._heartbeat_at_s, self._impatient_at_s, self._readers.deadline_s)
+        at_s = min(self._heartbeat_at_s, self._custody.impatient_at_s, self._readers.deadline_s)
         return max(0.0, at_s - now_s)
 
     def _tick(self, now_s: float) -> None:
         self._readers.expire(now_s)
-        if now_s >= self._impatient_at_s:
-            self._lose_patience(now_s)
+        if now_s >= self._custody.impatient_at_s:
+            self._custody.lose_patience(now_s)
         if now_s >= self._heartbeat_at_s:
             self._heartbeat_at_s = now_s + _HEARTBEAT_S
-            self._open_reports()
+            self._reports.open()
             self._conditions.oom_kills = oom.kills()
-            self._send({"t": "heartbeat", "attempts": len(self._attempts)})
+            self._send({"t": "heartbeat", "attempts": len(self._custody)})
 
     def _watch(self, fd: int, callback: Callable[[], None]) -> None:
         self._callbacks[fd] = callback
@@ -157,60 +155,25 @@ class Launcher:
     def _on_start(self, message: Message, blobs: list[bytes | None]) -> None:
         order = Order(message, blobs)
         key = (order.job_id, order.attempt)
-        attempt = self._attempts.get(key)
-        if attempt is not None and not attempt.end_reported:
-            self._tell_truth(key)
+        if self._custody.watches(key):
+            self._custody.tell_truth(key)
             return
         try:
             pid = os.fork()
         except OSError as error:
             text = f"cannot start: {error.strerror}"
-            self._send(_about("start_failed", key, message=text, transient=True))
+            self._send(about("start_failed", key, message=text, transient=True))
             return
         if pid == 0:
             shim.run(order, self._place, self._conditions, self._lock_fd)
-        self._adopt(Attempt(key, pid, os.pidfd_open(pid), own=True))
+        self._custody.adopt_child(key, pid)
 
     def _on_kill(self, message: Message, _: list[bytes | None]) -> None:
-        key = (message["job_id"], message["attempt"])
-        attempt = self._attempts.get(key)
-        if attempt is None:
-            self._tell_truth(key)
-            return
-        grace_period_s = message["grace_period_s"]
-        # The shim counts the grace period of its order by itself; a shorter one is counted here.
-        _send_signal(attempt.fd, signal.SIGTERM if grace_period_s > 0 else signal.SIGINT)
-        attempt.kill_at_s = time.monotonic() + grace_period_s
-        self._impatient_at_s = min(self._impatient_at_s, attempt.kill_at_s)
-
-    def _lose_patience(self, now_s: float) -> None:
-        """Hurry shims whose grace period is over; kill those that hang before their command."""
-        self._impatient_at_s = math.inf
-        for attempt in self._attempts.values():
-            at_s = attempt.kill_at_s
-            if at_s is None:
-                continue
-            if at_s > now_s:
-                self._impatient_at_s = min(self._impatient_at_s, at_s)
-            elif attempt.command is None:
-                _send_signal(attempt.fd, signal.SIGKILL)
-                attempt.kill_at_s = None
-            else:
-                _send_signal(attempt.fd, signal.SIGINT)
-                attempt.kill_at_s = None
+        self._custody.kill((message["job_id"], message["attempt"]), message["grace_period_s"])
 
     def _on_signal(self, message: Message, _: list[bytes | None]) -> None:
-        attempt = self._attempts.get((message["job_id"], message["attempt"]))
-        if attempt is None:
-            return
-        if message["tree"]:
-            for entry in tree.descendants(attempt.pid):
-                tree.send(entry, message["signal"])
-        elif attempt.command is not None:
-            fd = identity.open_pidfd(*attempt.command)
-            if fd is not None:
-                _send_signal(fd, message["signal"])
-                os.close(fd)
+        send = self._custody.signal_tree if message["tree"] else self._custody.signal_command
+        send((message["job_id"], message["attempt"]), message["signal"])
 
     def _on_forget(self, message: Message, _: list[bytes | None]) -> None:
         key = (message["job_id"], message["attempt"])
@@ -235,153 +198,11 @@ class Launcher:
         count = 0
         for finding in Survey(self._place).all(known):
             count += 1
-            self._settle(finding)
+            self._custody.settle(finding)
         self._send({"t": "scanned", "attempts": count})
 
     def _on_stop(self, _message: Message, _blobs: list[bytes | None]) -> None:
         self._serving = False
-
-    # --- shims -----------------------------------------------------------------------------------
-
-    def _adopt(self, attempt: Attempt) -> None:
-        self._attempts[attempt.key] = attempt
-        self._watch(attempt.fd, lambda: self._on_end(attempt))
-
-    def _on_end(self, attempt: Attempt) -> None:
-        """The shim is gone: usually it had said all there is to say."""
-        self._read_reports()
-        if self._attempts.get(attempt.key) is attempt:
-            del self._attempts[attempt.key]
-        self._unwatch(attempt.fd)
-        status = os.waitpid(attempt.pid, 0)[1] if attempt.own else None
-        if attempt.end_reported:
-            return
-        if status is not None and os.waitstatus_to_exitcode(status) == shim.ALREADY_STARTED:
-            self._tell_truth(attempt.key)
-            return
-        survey = Survey(self._place)
-        finding = survey.one(*attempt.key)
-        if finding is None and attempt.command is None:
-            text = "cannot start: its shim ended before it began"
-            self._send(_about("start_failed", attempt.key, message=text, transient=True))
-            return
-        if finding is None:
-            finding = survey.without_file(*attempt.key, None, attempt.command)
-        if finding.verdict in (Verdict.ENDED, Verdict.SWEEP):
-            self._end(attempt, finding)
-        else:
-            self._settle(finding)
-
-    def _end(self, attempt: Attempt, finding: Finding) -> None:
-        """The shim was killed after it had written the exit."""
-        facts = finding.contents.get("exit")
-        assert facts is not None
-        ended = finding.verdict is Verdict.ENDED
-        if not attempt.exit_reported:
-            exited = {name: value for name, value in facts.items() if name != "phase"}
-            self._send(_about("exited", attempt.key, **{**exited, "gone": ended}))
-        elif ended:
-            self._send(_about("gone", attempt.key))
-        if not ended:
-            self._follow(finding)
-
-    def _tell_truth(self, key: Key) -> None:
-        """What the run file says; nothing while a shim is about to write it."""
-        finding = Survey(self._place).one(*key)
-        if finding is not None:
-            self._settle(finding)
-        elif key not in self._attempts:
-            self._send(_about("lost", key, message="nothing of it was found"))
-
-    def _settle(self, finding: Finding) -> None:
-        """Tell what was found, and have somebody watch what lives."""
-        key = (finding.job_id, finding.attempt)
-        if key not in self._attempts and finding.verdict in _SHIM_LIVES:
-            finding = self._adopt_found(finding)
-        self._send(finding.message(self._place.boot_id))
-        if key not in self._attempts and finding.verdict in (Verdict.FOLLOW, Verdict.SWEEP):
-            self._follow(finding)
-
-    def _adopt_found(self, finding: Finding) -> Finding:
-        """Watch a shim that another launcher had forked. It may die while it is looked at."""
-        key = (finding.job_id, finding.attempt)
-        for _ in range(_LOOKS):
-            fd = identity.open_pidfd(*finding.shim) if finding.shim else None
-            if fd is not None:
-                assert finding.shim is not None
-                attempt = Attempt(key, finding.shim[0], fd, own=False)
-                attempt.command = finding.command
-                attempt.exit_reported = finding.verdict is Verdict.COMPLETING
-                self._adopt(attempt)
-                break
-            time.sleep(_LOOK_AGAIN_S)
-            finding = Survey(self._place).one(*key) or finding
-            if finding.verdict not in _SHIM_LIVES:
-                break
-        return finding
-
-    def _follow(self, finding: Finding) -> None:
-        """Put a follower in the place of a shim that was killed."""
-        subject = follower.Subject(finding)
-        pid = os.fork()
-        if pid == 0:
-            follower.run(subject, self._place)
-        attempt = Attempt((finding.job_id, finding.attempt), pid, os.pidfd_open(pid), own=True)
-        attempt.command = finding.command
-        attempt.exit_reported = finding.verdict is Verdict.SWEEP
-        self._adopt(attempt)
-
-    # --- reports ---------------------------------------------------------------------------------
-
-    def _open_reports(self) -> None:
-        """Hold the FIFO that shims look for; make it again when somebody deleted it."""
-        if self._reports_fd >= 0 and _is_same_file(self._reports_fd, self._place.reports):
-            return
-        if self._reports_fd >= 0:
-            self._read_reports()
-            self._unwatch(self._reports_fd)
-            self._reports_fd = -1
-        try:
-            self._place.prepare()
-            # Also open for writing: it never ends then, however shims come and go.
-            fd = os.open(self._place.reports, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            return  # the folder is gone or the disk is full: tried again with the next heartbeat
-        self._reports_fd = fd
-        self._watch(fd, self._read_reports)
-
-    def _read_reports(self) -> None:
-        while self._reports_fd >= 0:
-            try:
-                data = os.read(self._reports_fd, _READ_BYTES)
-            except BlockingIOError:
-                return
-            *lines, self._report_rest = (self._report_rest + data).split(b"\n")
-            for line in lines:
-                try:
-                    report = json.loads(line)
-                    key = (report["job_id"], report["attempt"])
-                except (ValueError, TypeError, KeyError):
-                    continue  # not from a shim
-                self._pass_on(key, report)
-            if len(data) < _READ_BYTES:
-                return
-
-    def _pass_on(self, key: Key, report: Message) -> None:
-        attempt = self._attempts.get(key)
-        what = report["t"]
-        if what == "started":
-            report["boot_id"] = self._place.boot_id
-        if attempt is not None:
-            if what == "started":
-                pid, ticks = report["process"]
-                attempt.command = (pid, ticks)
-            elif what == "exited":
-                attempt.exit_reported = True
-                attempt.end_reported = report["gone"]
-            else:
-                attempt.end_reported = True
-        self._send(report)
 
 
 _HANDLERS: dict[str, Callable[[Launcher, Message, list[bytes | None]], None]] = {
@@ -403,10 +224,6 @@ def _conditions(settings: dict[str, Any]) -> Conditions:
     return Conditions((soft, hard), affinity, system=settings.get("system", False))
 
 
-def _about(what: str, key: Key, **facts: Any) -> Message:
-    return {"t": what, "job_id": key[0], "attempt": key[1], **facts}
-
-
 def _known(item: list[Any]) -> Known:
     job_id, attempt, shim_identity, command = item
     return (
@@ -415,20 +232,6 @@ def _known(item: list[Any]) -> Known:
         tuple(shim_identity) if shim_identity else None,
         tuple(command) if command else None,
     )
-
-
-def _send_signal(pidfd: int, number: int) -> None:
-    try:
-        signal.pidfd_send_signal(pidfd, number)
-    except OSError:
-        pass  # it has just ended, or the number is none
-
-
-def _is_same_file(fd: int, path: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(fd), os.stat(path))
-    except OSError:
-        return False
 
 
 if __name__ == "__main__":

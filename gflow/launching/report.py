@@ -1,14 +1,20 @@
-"""What a shim tells the launcher, through a FIFO that outlives every launcher."""
+"""What shims tell the launcher, through a FIFO that outlives every launcher: both of its ends."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import select
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from gflow.launching import protocol
+from gflow.launching.place import Place
+from gflow.launching.protocol import Message
+
+_READ_BYTES = 1 << 16
 
 
 class Reporter:
@@ -46,3 +52,63 @@ class Reporter:
                 self.waiting.clear()
         finally:
             os.close(fd)
+
+
+class Reports:
+    """The launcher's end. ``deliver`` gets (job id, attempt) and the report, oldest first."""
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        watch: Callable[[int, Callable[[], None]], None],
+        unwatch: Callable[[int], None],
+    ) -> None:
+        self._place = place
+        self._watch = watch
+        self._unwatch = unwatch
+        self._fd = -1
+        self._rest = b""
+        self.deliver: Callable[[tuple[int, int], Message], None] = lambda key, report: None
+
+    def open(self) -> None:
+        """Hold the FIFO that shims look for; make it again when somebody deleted it."""
+        if self._fd >= 0 and _is_same_file(self._fd, self._place.reports):
+            return
+        if self._fd >= 0:
+            self.read()
+            self._unwatch(self._fd)
+            self._fd = -1
+        try:
+            self._place.prepare()
+            # Also open for writing: it never ends then, however shims come and go.
+            fd = os.open(self._place.reports, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return  # the folder is gone or the disk is full: tried again with the next heartbeat
+        self._fd = fd
+        self._watch(fd, self.read)
+
+    def read(self) -> None:
+        """Deliver what is there."""
+        while self._fd >= 0:
+            try:
+                data = os.read(self._fd, _READ_BYTES)
+            except BlockingIOError:
+                return
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            for line in lines:
+                try:
+                    report = json.loads(line)
+                    key = (report["job_id"], report["attempt"])
+                except (ValueError, TypeError, KeyError):
+                    continue  # not from a shim
+                self.deliver(key, report)
+            if len(data) < _READ_BYTES:
+                return
+
+
+def _is_same_file(fd: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except OSError:
+        return False

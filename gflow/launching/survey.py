@@ -104,7 +104,7 @@ class Survey:
         command = _identity((contents.get("started") or {}).get("process"))
         alive = False
         if native and same_boot and not locked and _may_live(contents):
-            alive = bool(self._members(job_id, attempt, command, contents.group))
+            alive = bool(self._find_members(job_id, attempt, command, contents.group))
         verdict = adoption.judge(
             contents, locked=locked, native=native, same_boot=same_boot, alive=alive
         )
@@ -122,7 +122,7 @@ class Survey:
         contents = Contents({}, damaged=True)
         if shim is not None and tree.is_possible(shim) and identity.is_alive(*shim):
             return Finding(job_id, attempt, Verdict.RUNNING, contents, shim, command)
-        if self._members(job_id, attempt, command, self._place.group(job_id, attempt)):
+        if self._find_members(job_id, attempt, command, self._place.group(job_id, attempt)):
             verdict = Verdict.FOLLOW
         elif command is not None or shim is not None:
             verdict = Verdict.LOST
@@ -130,7 +130,13 @@ class Survey:
             verdict = Verdict.NEVER_STARTED
         return Finding(job_id, attempt, verdict, contents, None, command)
 
-    def _members(
+    def members(self, job_id: int, attempt: int, command: Identity | None) -> list[Entry]:
+        """What lives of an attempt whose shim is dead."""
+        contents = runfile.read(self._place.run_path(job_id, attempt))
+        group = contents[0].group if contents else self._place.group(job_id, attempt)
+        return self._find_members(job_id, attempt, command, group)
+
+    def _find_members(
         self, job_id: int, attempt: int, command: Identity | None, group: Group | None
     ) -> list[Entry]:
         if self._processes is None:

@@ -161,6 +161,16 @@ def test_a_followed_command_can_be_killed(launcher: Driver) -> None:
     assert launcher.processes() == []
 
 
+def test_a_followed_tree_can_be_signalled(launcher: Driver) -> None:
+    """Suspending reaches all of it, though nobody is its parent."""
+    launcher.start("/bin/sh", "-c", "setsid sleep 1000 & sleep 1000")
+    kill_shim(launcher.wait_for("started"))
+    launcher.wait_for("found", verdict="follow")
+    until(lambda: len(launcher.processes()) == 3)
+    launcher.ask("signal", signal=signal.SIGSTOP, tree=True)
+    until(lambda: "T" in {identity.process_state(pid) for pid in launcher.processes()})
+
+
 def test_a_job_that_kills_its_shim_and_ends_is_lost(launcher: Driver) -> None:
     """``kill -9 $PPID`` gains nothing but an unknown end, however early it comes."""
     launcher.start("/bin/sh", "-c", "kill -9 $PPID; exit 0")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gflow.launching import script
-from tests.launching.driver import Driver
+from tests.launching.driver import Driver, until
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,7 @@ def test_a_script_is_private_and_goes_with_its_attempt(launcher: Driver) -> None
     """Nobody else can read it, and nothing of it stays."""
     launcher.run(script='stat -c %a "$0"')
     assert launcher.log() == "700\n"
-    launcher.drain()
-    assert not list((launcher.state_dir / "spool").iterdir())
+    until(lambda: not list((launcher.state_dir / "spool").iterdir()))
 
 
 def test_a_script_runs_from_a_file_system_that_forbids_it(small_disk: Path) -> None:

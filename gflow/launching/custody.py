@@ -1,0 +1,279 @@
+"""Custody of attempts: who watches over each of them, and what is told when that one ends.
+
+Every attempt that may still have processes is watched over by a shim, or by a follower where the
+shim was killed; here they are watched in turn, by pidfd.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from gflow.launching import follower, shim, tree
+from gflow.launching.adoption import Verdict
+from gflow.launching.place import Place
+from gflow.launching.protocol import Message
+from gflow.launching.survey import Finding, Survey
+from gflow.process import identity
+from gflow.process.table import Identity
+
+#: How often, and how far apart, a run file is looked at whose shim dies at that moment.
+_LOOKS, _LOOK_AGAIN_S = 50, 0.01
+_SHIM_LIVES = (Verdict.RUNNING, Verdict.COMPLETING)
+
+#: (job id, attempt).
+Key = tuple[int, int]
+
+
+class Attempt:
+    """Runtime handles of one attempt. Lives as long as its shim (or follower)."""
+
+    __slots__ = (
+        "command",
+        "end_told",
+        "exit_told",
+        "fd",
+        "follows",
+        "key",
+        "kill_at_s",
+        "own",
+        "pid",
+    )
+
+    def __init__(self, key: Key, pid: int, fd: int, *, own: bool) -> None:
+        self.key = key
+        self.pid = pid
+        #: pidfd of the shim.
+        self.fd = fd
+        #: The shim is our child: it must be reaped.
+        self.own = own
+        #: It is a follower: not the parent of the attempt's processes.
+        self.follows = False
+        #: None until it is reported.
+        self.command: Identity | None = None
+        self.exit_told = False
+        #: "gone", "lost" or "start_failed" was passed on: its end is no news.
+        self.end_told = False
+        #: Monotonic time at which a kill asked for stops being patient; None: no kill asked for.
+        self.kill_at_s: float | None = None
+
+
+class Custody:
+    """All attempts under watch.
+
+    ``watch`` and ``unwatch`` (which closes) are the launcher's loop; ``read_reports`` takes in what
+    shims have said so far, because their last words may be there when their death is noticed.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        watch: Callable[[int, Callable[[], None]], None],
+        unwatch: Callable[[int], None],
+        send: Callable[[Message], None],
+        read_reports: Callable[[], None],
+    ) -> None:
+        self._place = place
+        self._watch = watch
+        self._unwatch = unwatch
+        self._send = send
+        self._read_reports = read_reports
+        self._attempts: dict[Key, Attempt] = {}
+        #: Monotonic time at which ``lose_patience`` has something to do.
+        self.impatient_at_s = math.inf
+
+    def __len__(self) -> int:
+        return len(self._attempts)
+
+    def watches(self, key: Key) -> bool:
+        """Whether somebody watches over it whose end is still to be told."""
+        attempt = self._attempts.get(key)
+        return attempt is not None and not attempt.end_told
+
+    def adopt_child(self, key: Key, pid: int) -> Attempt:
+        """Watch a shim or follower that was just forked."""
+        return self._adopt(Attempt(key, pid, os.pidfd_open(pid), own=True))
+
+    def _adopt(self, attempt: Attempt) -> Attempt:
+        self._attempts[attempt.key] = attempt
+        self._watch(attempt.fd, lambda: self._on_end(attempt))
+        return attempt
+
+    # --- orders ---
+
+    def kill(self, key: Key, grace_period_s: float) -> None:
+        """Have the tree ended; the end is told in every case."""
+        attempt = self._attempts.get(key)
+        if attempt is None:
+            self.tell_truth(key)
+            return
+        # The shim counts the grace period of its order by itself; a shorter one is counted here.
+        _send_signal(attempt.fd, signal.SIGTERM if grace_period_s > 0 else signal.SIGINT)
+        attempt.kill_at_s = time.monotonic() + grace_period_s
+        self.impatient_at_s = min(self.impatient_at_s, attempt.kill_at_s)
+
+    def lose_patience(self, now_s: float) -> None:
+        """Hurry shims whose grace period is over; kill those that hang before their command."""
+        self.impatient_at_s = math.inf
+        for attempt in self._attempts.values():
+            if attempt.kill_at_s is None:
+                continue
+            if attempt.kill_at_s > now_s:
+                self.impatient_at_s = min(self.impatient_at_s, attempt.kill_at_s)
+                continue
+            begun = attempt.command is not None or attempt.follows
+            _send_signal(attempt.fd, signal.SIGINT if begun else signal.SIGKILL)
+            attempt.kill_at_s = None
+
+    def signal_command(self, key: Key, number: int) -> None:
+        """Send a signal to the command alone."""
+        attempt = self._attempts.get(key)
+        if attempt is None or attempt.command is None:
+            return
+        fd = identity.open_pidfd(*attempt.command)
+        if fd is not None:
+            _send_signal(fd, number)
+            os.close(fd)
+
+    def signal_tree(self, key: Key, number: int) -> None:
+        """Send a signal to every process of the attempt."""
+        attempt = self._attempts.get(key)
+        if attempt is None:
+            return
+        if attempt.follows:
+            entries = Survey(self._place).members(*key, attempt.command)
+        else:
+            entries = tree.descendants(attempt.pid)
+            if _has_ended(attempt.fd):
+                return  # its pid may have been another's already
+        for entry in entries:
+            tree.send(entry, number)
+
+    # --- what shims say ---
+
+    def pass_on(self, key: Key, report: Message) -> None:
+        """Tell the supervisor, and remember what has been told."""
+        attempt = self._attempts.get(key)
+        what = report["t"]
+        if what == "started":
+            report["boot_id"] = self._place.boot_id
+        if attempt is not None:
+            if what == "started":
+                pid, ticks = report["process"]
+                attempt.command = (pid, ticks)
+            elif what == "exited":
+                attempt.exit_told = True
+                attempt.end_told = report["gone"]
+            else:
+                attempt.end_told = True
+        self._send(report)
+
+    def _on_end(self, attempt: Attempt) -> None:
+        """The shim is gone: usually it had said all there is to say."""
+        self._read_reports()
+        if self._attempts.get(attempt.key) is attempt:
+            del self._attempts[attempt.key]
+        self._unwatch(attempt.fd)
+        status = os.waitpid(attempt.pid, 0)[1] if attempt.own else None
+        if attempt.end_told:
+            return
+        if status is not None and os.waitstatus_to_exitcode(status) == shim.ALREADY_STARTED:
+            self.tell_truth(attempt.key)
+            return
+        survey = Survey(self._place)
+        finding = survey.one(*attempt.key)
+        if finding is None and attempt.command is None:
+            text = "cannot start: its shim ended before it began"
+            self._send(about("start_failed", attempt.key, message=text, transient=True))
+            return
+        if finding is None:
+            finding = survey.without_file(*attempt.key, None, attempt.command)
+        if finding.verdict in (Verdict.ENDED, Verdict.SWEEP):
+            self._end(attempt, finding)
+        else:
+            self.settle(finding)
+
+    def _end(self, attempt: Attempt, finding: Finding) -> None:
+        """The shim was killed after it had written the exit."""
+        facts = finding.contents.get("exit")
+        assert facts is not None
+        ended = finding.verdict is Verdict.ENDED
+        if not attempt.exit_told:
+            exited = {name: value for name, value in facts.items() if name != "phase"}
+            self._send(about("exited", attempt.key, **{**exited, "gone": ended}))
+        elif ended:
+            self._send(about("gone", attempt.key))
+        if not ended:
+            self._follow(finding)
+
+    # --- what is found ---
+
+    def tell_truth(self, key: Key) -> None:
+        """What the run file says; nothing while a shim is about to write it."""
+        finding = Survey(self._place).one(*key)
+        if finding is not None:
+            self.settle(finding)
+        elif key not in self._attempts:
+            self._send(about("lost", key, message="nothing of it was found"))
+
+    def settle(self, finding: Finding) -> None:
+        """Tell what was found, and have somebody watch what lives."""
+        key = (finding.job_id, finding.attempt)
+        if key not in self._attempts and finding.verdict in _SHIM_LIVES:
+            finding = self._adopt_found(finding)
+        self._send(finding.message(self._place.boot_id))
+        if key not in self._attempts and finding.verdict in (Verdict.FOLLOW, Verdict.SWEEP):
+            self._follow(finding)
+
+    def _adopt_found(self, finding: Finding) -> Finding:
+        """Watch a shim that another launcher had forked. It may die while it is looked at."""
+        key = (finding.job_id, finding.attempt)
+        for _ in range(_LOOKS):
+            fd = identity.open_pidfd(*finding.shim) if finding.shim else None
+            if fd is not None:
+                assert finding.shim is not None
+                attempt = self._adopt(Attempt(key, finding.shim[0], fd, own=False))
+                attempt.command = finding.command
+                attempt.exit_told = finding.verdict is Verdict.COMPLETING
+                attempt.follows = finding.contents.get("following") is not None
+                break
+            time.sleep(_LOOK_AGAIN_S)
+            finding = Survey(self._place).one(*key) or finding
+            if finding.verdict not in _SHIM_LIVES:
+                break
+        return finding
+
+    def _follow(self, finding: Finding) -> None:
+        """Put a follower in the place of a shim that was killed."""
+        subject = follower.Subject(finding)
+        pid = os.fork()
+        if pid == 0:
+            follower.run(subject, self._place)
+        attempt = self.adopt_child((finding.job_id, finding.attempt), pid)
+        attempt.command = finding.command
+        attempt.exit_told = finding.verdict is Verdict.SWEEP
+        attempt.follows = True
+
+
+def about(what: str, key: Key, **facts: Any) -> Message:
+    """A message about an attempt."""
+    return {"t": what, "job_id": key[0], "attempt": key[1], **facts}
+
+
+def _has_ended(pidfd: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _send_signal(pidfd: int, number: int) -> None:
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+    except OSError:
+        pass  # it has just ended, or the number is none
