@@ -108,15 +108,3 @@ def close_fds_except(keep: Iterable[int]) -> None:
             os.closerange(low, fd)
         low = fd + 1
     os.closerange(low, os.sysconf("SC_OPEN_MAX"))
-
-
-def reset_signals() -> None:
-    """Give the next exec default dispositions and an empty mask, as a shell would."""
-    for number in range(1, signal.NSIG):
-        if number in (signal.SIGKILL, signal.SIGSTOP):
-            continue
-        try:
-            signal.signal(number, signal.SIG_DFL)
-        except (OSError, ValueError):
-            continue  # reserved by the C library
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
