@@ -64,6 +64,10 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "blob_bytes": Setting(512 << 20, "size", minimum=1 << 20),
         "connections": Setting(1024, "int", minimum=8),
     },
+    "http": {
+        "gflow_api": Setting(False, "bool"),
+        "listen": Setting("localhost:59000", "str"),
+    },
     "access": {
         "mode": Setting("user", "str", ("user", "system")),
         "admins": Setting([], "names"),

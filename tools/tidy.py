@@ -29,6 +29,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "launching": frozenset({"model", "process"}),
     "monitoring": frozenset({"model", "process"}),
     "api": frozenset({"model"}),
+    "compat": frozenset({"api", "model"}),
     "supervisor": frozenset(
         {
             "config",
@@ -39,6 +40,7 @@ LAYERS: dict[str, frozenset[str]] = {
             "launching",
             "monitoring",
             "api",
+            "compat",
         }
     ),
     "cli": frozenset(
@@ -49,8 +51,8 @@ LAYERS: dict[str, frozenset[str]] = {
 
 #: Library → files (prefixes below gflow/) that may import it.
 PLACES: dict[str, tuple[str, ...]] = {
-    "asyncio": ("supervisor/", "api/server"),
-    "aiohttp": ("supervisor/", "api/server"),
+    "asyncio": ("supervisor/", "api/server", "compat/"),
+    "aiohttp": ("supervisor/", "api/server", "compat/"),
     "psutil": ("monitoring/",),
     "orjson": ("persistence/codec", "api/server"),
     "setproctitle": ("process/child", "supervisor/main", "launching/shim"),

@@ -120,6 +120,10 @@ class Operations(Protocol):
         """Name of a user, from memory alone; None while it is not known."""
         ...
 
+    async def account(self, uid: int) -> tuple[str, int]:
+        """Name and primary group of a user, asked for if need be; NOT_FOUND without an entry."""
+        ...
+
     async def resolve(self, peer: Peer, reference: JobReference) -> int:
         """Id of the job, array or task; NOT_FOUND when there is none (history included)."""
         ...
@@ -213,4 +217,53 @@ class Operations(Protocol):
 
     async def undrain(self, peer: Peer) -> Record:
         """Start jobs again: ``{"drained": false}``."""
+        ...
+
+    async def quotas(self, peer: Peer) -> Record:
+        """``{"quotas": [{scope, name, limits, used}, …]}``; ``used`` is null for the defaults."""
+        ...
+
+    async def set_quota(
+        self,
+        peer: Peer,
+        scope: str,
+        name: str,
+        limits: Mapping[str, float | None],
+        *,
+        delete: bool = False,
+    ) -> Record:
+        """Change limits of a user, project or default (admins); None clears one: ``{"durable"}``.
+
+        ``scope`` and the limits' names are those of :class:`gflow.model.event.SetQuota`.
+        ``delete`` forgets the whole entry.
+        """
+        ...
+
+    async def set_group(self, peer: Peer, user: str, name: str, max_running: int | None) -> Record:
+        """Change how many of a user's group may run at once: ``{"durable"}``."""
+        ...
+
+    async def reservations(self, peer: Peer) -> Record:
+        """``{"reservations": [{id, uid, user, project, start_at, duration_s, cpus, gpus, …}]}``."""
+        ...
+
+    async def reserve(
+        self,
+        peer: Peer,
+        *,
+        start_at: float,
+        duration_s: float,
+        user: str | None = None,
+        project: str | None = None,
+        cpus: int = 0,
+        gpus: int = 0,
+        gpu_ids: tuple[int, ...] = (),
+        every_s: float | None = None,
+        comment: str | None = None,
+    ) -> Record:
+        """Keep resources for a user or a project (admins): ``{"reservation_id": n}``."""
+        ...
+
+    async def unreserve(self, peer: Peer, reservation_id: int, *, once: bool = False) -> Record:
+        """Give a reservation back, or only its current or next occurrence: ``{"durable"}``."""
         ...

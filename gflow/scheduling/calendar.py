@@ -302,6 +302,11 @@ def record(core: Core, reservation_id: int) -> dict[str, Any] | None:
     return found
 
 
+def listing(core: Core) -> list[dict[str, Any]]:
+    """What is saved of every reservation, by id."""
+    return [found for one in sorted(core.calendar) if (found := record(core, one)) is not None]
+
+
 def restore(core: Core, reservation_id: int, found: Mapping[str, Any], now: Instant) -> None:
     """Take a saved reservation in."""
     known = {name: found[name] for name in Reservation.__slots__ if name in found}

@@ -342,6 +342,14 @@ class Scheduler:
         """What may still be given out: cpus, memory_bytes, gpus (wholly free cards), gres."""
         return machinery.free(self._core)
 
+    def quotas(self) -> list[dict[str, Any]]:
+        """Limits of users, projects and defaults, and what is used: {scope, name, limits, used}."""
+        return quota.listing(self._core)
+
+    def reservations(self) -> list[dict[str, Any]]:
+        """Reservations that last or are to come, by id, as they are saved."""
+        return calendar.listing(self._core)
+
     @property
     def capacity(self) -> Capacity:
         """What the machine has."""

@@ -30,7 +30,8 @@ from gflow.model.job import Array, Job, Spec
 from gflow.model.record import Key
 from gflow.model.state import LIVE, TERMINAL, State
 from gflow.scheduling import codec, numbering
-from gflow.supervisor import clock, view
+from gflow.supervisor import access, clock, view
+from gflow.supervisor.policy import PolicyOperations
 from gflow.supervisor.reactor import Reactor
 from gflow.supervisor.status import describe
 
@@ -53,7 +54,7 @@ _EVENTS: dict[Action, Callable[[int, int, bool], event.Event]] = {
 }
 
 
-class SupervisorOperations:
+class SupervisorOperations(PolicyOperations):
     """Implements :class:`gflow.api.operations.Operations` on the reactor."""
 
     def __init__(self, reactor: Reactor) -> None:
@@ -92,6 +93,10 @@ class SupervisorOperations:
     def user_name(self, uid: int) -> str | None:
         """Name of a user, from memory alone; asked for in the background when it is not known."""
         return self._reactor.user_name(uid)
+
+    async def account(self, uid: int) -> tuple[str, int]:
+        """Name and primary group of a user, asked for if need be."""
+        return await self._reactor.account(uid)
 
     # --- finding --------------------------------------------------------------------------------
 
@@ -432,6 +437,7 @@ class SupervisorOperations:
         position = self._reactor.step(
             event.Update(job_id, peer.uid, dict(changes), self._is_admin(peer))
         )
+        self._reactor.tell(job_id, "update")
         durable = await self._durable(position, wait)
         return {"job": await self.job(peer, job_id), "durable": durable}
 
@@ -486,15 +492,17 @@ class SupervisorOperations:
         if action is Action.REQUEUE:
             await self._reactor.prepare_requeue(job_id)
         happened = _EVENTS[action](job_id, peer.uid, self._is_admin(peer) and self._system)
-        return self._reactor.step(happened)
+        position = self._reactor.step(happened)
+        if action in (Action.HOLD, Action.RELEASE):
+            self._reactor.tell(job_id, action.value)
+        return position
 
     @property
     def _system(self) -> bool:
-        return bool(self._reactor.config["access"]["mode"] == "system")
+        return access.is_system(self._reactor)
 
     def _is_admin(self, peer: Peer) -> bool:
-        admins = self._reactor.config["access"]["admins"]
-        return peer.uid in (0, os.getuid()) or (peer.user is not None and peer.user in admins)
+        return access.is_admin(self._reactor, peer)
 
     def _check_owner(self, peer: Peer, job_id: int, verb: str) -> None:
         if self._is_admin(peer):
@@ -577,8 +585,7 @@ class SupervisorOperations:
         return {"drained": False}
 
     def _require_admin(self, peer: Peer, what: str) -> None:
-        if not self._is_admin(peer):
-            raise Refused(Refused.FORBIDDEN, f"cannot {what}: only an admin may")
+        access.require_admin(self._reactor, peer, what)
 
 
 class _Test:

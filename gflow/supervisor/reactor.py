@@ -93,6 +93,8 @@ class Reactor:
         #: uid → user name, as far as it is known.
         self.users: dict[int, str] = {}
         self._asked_users: set[int] = set()
+        #: uid → (user name, primary group), as far as they were needed.
+        self._accounts: dict[int, tuple[str, int]] = {}
         #: Held while a list is admitted, so that one list at a time is saved together.
         self.admission = asyncio.Lock()
         #: Starts, ends and the like since the supervisor began, by name.
@@ -264,6 +266,12 @@ class Reactor:
             for future in self._ended.pop(changed.job_id, ()):
                 if not future.done():
                     future.set_result(None)
+
+    def tell(self, job_id: int, cause: str) -> None:
+        """Tell the listeners of something that leaves a job in its state: a hold, an update."""
+        item = self.scheduler.item(job_id)
+        if item is not None:
+            self._on_changed(Changed(job_id, item.state, item.state, cause))
 
     async def ended(self, job_id: int, timeout_s: float) -> None:
         """Wait until a job ends, or until the time is over."""
@@ -461,6 +469,15 @@ class Reactor:
                 self.users[uid] = str(uid)
         finally:
             self._asked_users.discard(uid)
+
+    async def account(self, uid: int) -> tuple[str, int]:
+        """A user's name and primary group, asked for once. Raises Refused when nobody has them."""
+        found = self._accounts.get(uid)
+        if found is None:
+            facts, _ = await self.launcher.read(lambda number: request.read_user(number, uid))
+            found = self._accounts[uid] = (facts["name"], facts["gid"])
+            self.users[uid] = facts["name"]
+        return found
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)

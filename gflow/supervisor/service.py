@@ -10,12 +10,13 @@ import pwd
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gflow
 from gflow import config as configuration
 from gflow.api.server import Limits, Server
+from gflow.compat.listener import CompatServer, bind
 from gflow.config import Config
 from gflow.errors import ConfigError, Refused
 from gflow.launching import request
@@ -40,7 +41,7 @@ _COLLECT = (5_000, 20, 1_000_000)
 #: How often the socket is looked for; somebody may delete it.
 _SOCKET_CHECK_S = 5.0
 #: Tables whose changes need a restart.
-_RESTART = ("persistence", "monitor", "access")
+_RESTART = ("persistence", "monitor", "access", "http")
 
 
 def run(
@@ -54,6 +55,8 @@ def run(
 
     Raises StoreError when the store cannot be opened.
     """
+    # First of all: a port that somebody else has is a reason not to start.
+    loopback = bind(config["http"]["listen"]) if config["http"]["gflow_api"] else []
     loop, meter = new_loop()
     scheduler = Scheduler(scheduler_settings(config), capacity(config), identity.boot_id())
     start_id = f"{int(time.time() * 1000):x}"
@@ -63,7 +66,7 @@ def run(
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECT)
-    return loop.run_until_complete(Service(reactor, flags).live(ready))
+    return loop.run_until_complete(Service(reactor, flags, loopback).live(ready))
 
 
 def capacity(config: Config) -> Capacity:
@@ -105,24 +108,42 @@ def _own_name() -> str:
 class Service:
     """What the program does between its first and its last line."""
 
-    def __init__(self, reactor: Reactor, flags: dict[str, dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        reactor: Reactor,
+        flags: dict[str, dict[str, Any]],
+        loopback: Sequence[socket.socket] = (),
+    ) -> None:
         self._reactor = reactor
         self._flags = flags
         self._ending = asyncio.Event()
         self._reloading: asyncio.Task[None] | None = None
         config = reactor.config
         self._operations = SupervisorOperations(reactor)
-        self._server = Server(
-            self._operations,
-            log=lambda text: log.error("%s", text),
-            limits=Limits(
-                connections=config["limits"]["connections"],
-                array_tasks=config["limits"]["max_array_tasks"],
-            ),
-            allowed_uids=None
-            if config["access"]["mode"] == "system"
-            else frozenset((0, os.getuid())),
+        limits = Limits(
+            connections=config["limits"]["connections"],
+            array_tasks=config["limits"]["max_array_tasks"],
         )
+        system = config["access"]["mode"] == "system"
+        allowed_uids = None if system else frozenset((0, os.getuid()))
+
+        def complain(text: str) -> None:
+            log.error("%s", text)
+
+        self._server = Server(
+            self._operations, log=complain, limits=limits, allowed_uids=allowed_uids
+        )
+        #: Serves the reference's API; None: it is off.
+        self._compat: CompatServer | None = None
+        self._loopback = loopback
+        if loopback:
+            self._compat = CompatServer(
+                self._operations,
+                log=complain,
+                limits=limits,
+                allowed_uids=allowed_uids,
+                gpu_strategy=config["gpus"]["strategy"],
+            )
         self._socket_inode = 0
 
     async def live(self, ready: Callable[[str], None]) -> int:
@@ -137,6 +158,8 @@ class Service:
         reactor.step(Ready())
         await self._first_ids()
         await self._server.start(self._bind())
+        if self._compat is not None:
+            await self._compat.start(self._loopback)
         line = self._ready_line()
         log.info("%s", line)
         reactor.meter.take()  # what load and recovery took is no gap that anybody waited for
@@ -262,6 +285,8 @@ class Service:
         notify("STOPPING=1")
         log.info("ending: jobs live on")
         await self._server.close()
+        if self._compat is not None:
+            await self._compat.close()
         unsaved = await self._reactor.close()
         self._unlink_socket()
         if unsaved:

@@ -23,7 +23,7 @@ _SLICE_RECORDS = 100
 _BLANK = " \t\r\n"
 
 
-async def _read_pieces(request: web.Request, limits: Limits) -> list[bytes]:
+async def read_pieces(request: web.Request, limits: Limits) -> list[bytes]:
     """The body as it came, or Refused when it is too long or too slow. Never empty."""
     too_large = Refused(
         Refused.TOO_LARGE, f"cannot take the request: its body is above {limits.body_bytes} bytes"
@@ -50,7 +50,7 @@ async def _read_pieces(request: web.Request, limits: Limits) -> list[bytes]:
 
 async def read_object(request: web.Request, limits: Limits) -> dict[str, Any]:
     """The body as an object; an empty body is an empty object."""
-    data = b"".join(await _read_pieces(request, limits))
+    data = b"".join(await read_pieces(request, limits))
     value = loads(data) if data.strip() else {}
     if not isinstance(value, dict):
         raise Refused(Refused.INVALID, "cannot take the request: its body must be an object")
@@ -59,7 +59,7 @@ async def read_object(request: web.Request, limits: Limits) -> dict[str, Any]:
 
 async def read_items(request: web.Request, limits: Limits) -> AsyncIterator[object]:
     """The items of a list, or the one value that the body is; others may run between items."""
-    pieces = await _read_pieces(request, limits)
+    pieces = await read_pieces(request, limits)
     turn = Turn()
     if sum(map(len, pieces)) <= _WHOLE_BYTES or not pieces[0].lstrip().startswith(b"["):
         value = loads(b"".join(pieces))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import struct
 from collections import Counter
@@ -66,7 +67,10 @@ class Gate:
 
     def identify(self, transport: asyncio.BaseTransport) -> Peer:
         """The peer, or Refused."""
-        uid, gid, pid = peer_of(transport.get_extra_info("socket"))
+        return self.admit(*peer_of(transport.get_extra_info("socket")))
+
+    def admit(self, uid: int, gid: int, pid: int) -> Peer:
+        """Let somebody in who is known, or raise Refused."""
         if self._allowed_uids is not None and uid not in self._allowed_uids:
             raise Refused(
                 Refused.FORBIDDEN, f"cannot let user {uid} in: this supervisor serves one user only"
@@ -110,12 +114,27 @@ class Connection(web.RequestHandler):
             self.peer = self._gate.identify(transport)
         except Refused as error:
             plain = cast(asyncio.Transport, transport)
-            plain.write(_refusal(error))
+            plain.write(self.refusal(error))
             plain.close()
             return
         self._gate.enter(self, self.peer)
         super().connection_made(transport)
         self.idle()
+
+    def refusal(self, error: Refused) -> bytes:
+        """A whole answer, for a connection that never becomes one."""
+        status = Refused.HTTP_STATUS[error.kind]
+        body = self.error_body(error.kind, str(error)).encode()
+        head = (
+            f"HTTP/1.1 {status} Refused\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
+            f"Gflow-Protocol: {PROTOCOL}\r\nContent-Length: {len(body)}\r\n"
+            "Connection: close\r\n\r\n"
+        )
+        return head.encode() + body
+
+    def error_body(self, kind: str, message: str) -> str:
+        """An error as JSON."""
+        return json.dumps({"error": {"kind": kind, "message": message}})
 
     def data_received(self, data: bytes) -> None:
         if self.peer is not None:
@@ -161,17 +180,7 @@ class Connection(web.RequestHandler):
             self.logger.error("request failed", exc_info=exc)
         text = "what was sent is not understood" if status < 500 else "the request failed"
         kind = Refused.INVALID if status < 500 else "internal"
-        response = web.json_response({"error": {"kind": kind, "message": text}}, status=status)
+        body = self.error_body(kind, text)
+        response = web.Response(text=body, status=status, content_type="application/json")
         response.force_close()
         return response
-
-
-def _refusal(error: Refused) -> bytes:
-    """A whole answer, for a connection that never becomes one."""
-    status = Refused.HTTP_STATUS[error.kind]
-    body = f'{{"error": {{"kind": "{error.kind}", "message": "{error}"}}}}'.encode()
-    head = (
-        f"HTTP/1.1 {status} Refused\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
-        f"Gflow-Protocol: {PROTOCOL}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode() + body

@@ -86,7 +86,7 @@ async def follow_events(
                 position = batch[-1][0]
                 await response.write(_frames(batch, jobs))
                 await asyncio.sleep(0)
-            elif not await _rest(wake, limits.heartbeat_s):
+            elif not await rest(wake, limits.heartbeat_s):
                 await response.write(b": still here\n\n")
     finally:
         feed.leave(wake.set)
@@ -130,7 +130,7 @@ async def follow_log(
                 pause_s = _FIRST_LOOK_S
             elif piece.ended and offset >= piece.size_bytes:
                 break
-            elif await _rest(wake, pause_s):
+            elif await rest(wake, pause_s):
                 continue
             else:
                 pause_s = min(2 * pause_s, _LAST_LOOK_S)
@@ -159,7 +159,7 @@ def log_headers(piece: LogSlice) -> dict[str, str]:
     }
 
 
-async def _rest(wake: asyncio.Event, seconds: float) -> bool:
+async def rest(wake: asyncio.Event, seconds: float) -> bool:
     """Wait; True when woken, False when the time is over."""
     try:
         async with asyncio.timeout(seconds):

@@ -1,0 +1,91 @@
+"""What may be asked about quotas, groups and reservations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gflow.api.operations import Peer, Record
+from gflow.model import event
+from gflow.model.action import Reserved
+from gflow.supervisor import access
+from gflow.supervisor.reactor import Reactor
+
+
+class PolicyOperations:
+    """The part of the operations that says who may have how much."""
+
+    _reactor: Reactor
+
+    async def quotas(self, peer: Peer) -> Record:
+        """Every limit, and what is used of it."""
+        return {"quotas": self._reactor.scheduler.quotas()}
+
+    async def set_quota(
+        self,
+        peer: Peer,
+        scope: str,
+        name: str,
+        limits: Mapping[str, float | None],
+        *,
+        delete: bool = False,
+    ) -> Record:
+        """Change the limits of one subject."""
+        access.require_admin(self._reactor, peer, "set quotas")
+        return await self._saved(event.SetQuota(scope, name, peer.uid, dict(limits), delete))
+
+    async def set_group(self, peer: Peer, user: str, name: str, max_running: int | None) -> Record:
+        """Change the limit of a group: its owner and admins may."""
+        if user != (peer.user or str(peer.uid)):
+            access.require_admin(self._reactor, peer, f"limit a group of {user}")
+        return await self._saved(event.SetGroup(user, name, peer.uid, max_running))
+
+    async def reservations(self, peer: Peer) -> Record:
+        """Those that last or are to come."""
+        return {"reservations": self._reactor.scheduler.reservations()}
+
+    async def reserve(
+        self,
+        peer: Peer,
+        *,
+        start_at: float,
+        duration_s: float,
+        user: str | None = None,
+        project: str | None = None,
+        cpus: int = 0,
+        gpus: int = 0,
+        gpu_ids: tuple[int, ...] = (),
+        every_s: float | None = None,
+        comment: str | None = None,
+    ) -> Record:
+        """Keep resources for a user or a project."""
+        access.require_admin(self._reactor, peer, "reserve")
+        wanted = event.Reserve(
+            peer.uid,
+            user,
+            project,
+            start_at,
+            duration_s,
+            cpus,
+            gpus,
+            gpu_ids,
+            every_s,
+            comment,
+        )
+        actions, keys = self._reactor.decide(wanted)
+        made = actions.pop(0)
+        assert isinstance(made, Reserved)
+        position = self._reactor.finish(actions, keys)
+        durable = await self._durable_at(position)
+        return {"reservation_id": made.reservation_id, "durable": durable}
+
+    async def unreserve(self, peer: Peer, reservation_id: int, *, once: bool = False) -> Record:
+        """Give a reservation back."""
+        access.require_admin(self._reactor, peer, "cancel reservations")
+        return await self._saved(event.Unreserve(reservation_id, peer.uid, once))
+
+    async def _saved(self, happened: event.Event) -> Record:
+        return {"durable": await self._durable_at(self._reactor.step(happened))}
+
+    async def _durable_at(self, position: int) -> bool:
+        timeout_s: float = self._reactor.config["persistence"]["ack_timeout_s"]
+        return await self._reactor.persister.durable(position, timeout_s)
