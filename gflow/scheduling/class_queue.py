@@ -59,6 +59,7 @@ class ClassQueue:
         "_full",
         "_priority",
         "_serial",
+        "_stale",
         "bonuses",
         "buckets",
         "by_account",
@@ -77,6 +78,8 @@ class ClassQueue:
             "project": int(settings.project_share_weight * _MILLI),
         }
         self._serial = 0
+        #: Buckets whose bonus has changed.
+        self._stale: dict[int, None] = {}
         self.by_key: dict[BucketKey, Bucket] = {}
         self.buckets: dict[int, Bucket] = {}
         self.by_rank: dict[int, Bucket] = {}
@@ -151,10 +154,17 @@ class ClassQueue:
         return bool(serials)
 
     def set_bonus(self, key: AccountKey, bonus: int) -> None:
-        """Change how far the items of a user or project are moved forward."""
+        """Change how far the items of a user or project are moved forward, bucket by bucket."""
         self.bonuses[key] = bonus
-        for serial in self.by_account.get(key, ()):
-            bucket = self.buckets[serial]
+        self._stale.update(self.by_account.get(key, {}))
+
+    def freshen(self, count: int) -> None:
+        """Apply changed bonuses to at most ``count`` buckets."""
+        for _ in range(min(count, len(self._stale))):
+            serial, _ = self._stale.popitem()
+            bucket = self.buckets.get(serial)
+            if bucket is None:
+                continue
             bucket.bonus = self._bonus(bucket)
             if bucket.parked_by is None:
                 self._rank(bucket)

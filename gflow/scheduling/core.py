@@ -44,6 +44,7 @@ class Core:
         "next_id",
         "now",
         "pass_wanted",
+        "passed_at",
         "pool",
         "queue",
         "ready",
@@ -83,6 +84,8 @@ class Core:
         #: Something may be startable; work is left over for the next turn.
         self.pass_wanted = False
         self.again = False
+        #: The moment of the last pass; estimates change by themselves as time goes by.
+        self.passed_at = Instant(0.0, 0.0)
         #: The highest blocked job or array, which nothing lower may delay.
         self.reserved_id: int | None = None
 

@@ -14,12 +14,17 @@ from gflow.scheduling.core import Core
 from gflow.scheduling.placement import place
 from gflow.scheduling.state import Item
 
+#: Buckets that get their place by fair share anew in one turn.
+_FRESHENED = 32
+
 
 def dispatch(core: Core, now: Instant) -> list[Action]:
     """Start jobs until nothing more fits or the bounds of one turn are reached."""
     if not core.ready or not core.pass_wanted:
         return []
     core.pass_wanted = False
+    core.passed_at = now
+    core.queue.freshen(_FRESHENED)
     if core.drain is not None and core.drain.by_at is None:
         core.reserved_id = None
         return []

@@ -24,7 +24,7 @@ from gflow.scheduling.core import Core
 _FREE_S = 60.0
 _DOUBLINGS = 40.0
 #: A bonus is applied to the queue when it is off by more than this (thousandths of points).
-_COARSE = 500
+_COARSE = 2_000
 _KINDS = {"user": "use", "project": "project_use"}
 _WEEK_S = 7 * 86400.0
 #: 1970-01-05 was a Monday.

@@ -32,7 +32,8 @@ def check(scheduler: Scheduler, *, oversubscribed: bool = False) -> None:
     _waiting(core)
     _queue(core)
     _accounts(core)
-    if core.ready and not core.again and not core.pass_wanted:
+    settled = not core.again and not core.pass_wanted and core.passed_at == core.now
+    if core.ready and settled:
         _work_conserving(core)
 
 
