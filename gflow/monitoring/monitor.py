@@ -21,6 +21,8 @@ from gflow.process.channel import Channel, ChannelClosed
 _INTERVAL_S = 2.0
 #: Processes that psutil is asked about in one sample (0.1 ms each).
 _ASKED_AT_ONCE = 256
+#: Samples in one message: what the supervisor takes in within a millisecond.
+_FRAME_SAMPLES = 40
 #: A sample may take this part of the time: on a busy machine they become rarer.
 _LARGEST_SHARE = 0.05
 
@@ -103,15 +105,10 @@ class Monitor:
                     over = {"t": "over_memory", "job_id": key[0], "attempt": key[1], **excess}
                     self._send(over)
         cost_s = time.process_time() - began_s
-        self._send(
-            {
-                "t": "samples",
-                "samples": samples,
-                "cost_s": round(cost_s, 6),
-                "processes": processes,
-                "at": time.time(),
-            }
-        )
+        about = {"cost_s": round(cost_s, 6), "processes": processes, "at": time.time()}
+        for start in range(0, max(1, len(samples)), _FRAME_SAMPLES):
+            some = samples[start : start + _FRAME_SAMPLES]
+            self._send({"t": "samples", "samples": some, **about})
         return cost_s
 
     def _ask(self, now: table.Table) -> Transferred:

@@ -13,12 +13,21 @@ Transferred = dict[Identity, tuple[int, int]]
 
 
 class Watched:
-    """One attempt under watch. Its root, the shim or a follower, does not count itself."""
+    """One attempt under watch: everything below ``root``.
+
+    ``inclusive``: the root counts itself; it is the command of an attempt that lost its shim.
+    """
 
     def __init__(
-        self, root: Identity, *, memory_limit_bytes: int | None, interval_s: float
+        self,
+        root: Identity,
+        *,
+        memory_limit_bytes: int | None = None,
+        interval_s: float,
+        inclusive: bool = False,
     ) -> None:
         self._root = root
+        self._inclusive = inclusive
         self._memory_limit_bytes = memory_limit_bytes
         self._series = Series(interval_s)
         self._begun_s: float | None = None
@@ -33,9 +42,12 @@ class Watched:
 
     def processes(self, table: Table) -> list[Entry]:
         """Its processes that are no zombies; empty when it has ended."""
-        if table.get(*self._root) is None:
-            return []
-        return [entry for entry in table.below(self._root[0]) if not entry.ended]
+        root = table.get(*self._root)
+        return [entry for entry in self._entries(table, root) if not entry.ended] if root else []
+
+    def _entries(self, table: Table, root: Entry) -> list[Entry]:
+        below = table.below(root.pid)
+        return [root, *below] if self._inclusive else below
 
     def measure(
         self, table: Table, now_s: float, transferred: Transferred
@@ -47,10 +59,12 @@ class Watched:
         root = table.get(*self._root)
         if root is None:
             return None
-        entries = table.below(self._root[0])
+        entries = self._entries(table, root)
         living = [entry for entry in entries if not entry.ended]
         # Whatever was reaped counts with who reaped it: with the shim itself in the end.
-        cpu_s = root.children_cpu_s + sum(entry.cpu_s + entry.children_cpu_s for entry in entries)
+        cpu_s = sum(entry.cpu_s + entry.children_cpu_s for entry in entries)
+        if not self._inclusive:
+            cpu_s += root.children_cpu_s
         self._cpu_s = max(self._cpu_s, cpu_s)
         rss_bytes = sum(entry.rss_bytes for entry in living)
         self._max_rss_bytes = max(self._max_rss_bytes, rss_bytes)
