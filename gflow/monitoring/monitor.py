@@ -79,6 +79,7 @@ class Monitor:
                     (message["pid"], message["ticks"]),
                     memory_limit_bytes=message.get("memory_limit_bytes"),
                     interval_s=self._interval_s,
+                    inclusive=message.get("inclusive", False),
                 )
             elif what == "unwatch":
                 self._watched.pop(key, None)

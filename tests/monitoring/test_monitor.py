@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -114,6 +115,35 @@ def test_a_tree_that_ended_is_not_sampled(monitor: Driver, shims: list[Shim]) ->
     monitor.figures(lambda one: one["processes"] == 1)
     shims.pop().close()
     monitor.until(lambda message: message["t"] == "samples" and not message["samples"])
+
+
+def test_a_command_without_a_shim_counts_itself(monitor: Driver) -> None:
+    """Its shim was killed: it is the root itself."""
+    code = "import time; x = b'x' * 50_000_000; time.sleep(99)"
+    with subprocess.Popen([sys.executable, "-c", code]) as command:
+        monitor.watch(command.pid, inclusive=True)
+        figures = monitor.figures(lambda one: one["rss_bytes"] > 50_000_000)
+        command.kill()
+    assert figures["processes"] == 1
+
+
+def test_many_jobs_come_in_parts(monitor: Driver, shims: list[Shim]) -> None:
+    """No message is long, and nobody is left out."""
+    pid = run(shims, "import time; time.sleep(99)")
+    for job_id in range(1, 251):
+        monitor.watch(pid, job_id=job_id)
+    seen: set[int] = set()
+    largest = 0
+
+    def note(message: dict[str, Any]) -> bool:
+        nonlocal largest
+        samples = message.get("samples", [])
+        largest = max(largest, len(samples))
+        seen.update(sample[0] for sample in samples)
+        return len(seen) == 250
+
+    monitor.until(note)
+    assert largest < 250
 
 
 def test_unwatch_ends_the_samples(monitor: Driver, shims: list[Shim]) -> None:
