@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,9 +13,6 @@ from gflow.supervisor.child import Child
 from gflow.supervisor.port import Port
 
 Samples = tuple[tuple[int, int, dict[str, Any]], ...]
-
-#: Samples handed on in one turn of the loop: about a millisecond.
-_SLICE = 40
 
 
 class MonitorPort(Port):
@@ -33,6 +31,7 @@ class MonitorPort(Port):
         self._on_samples = on_samples
         #: What the monitor tells about itself: cost of a pass, and the like.
         self.figures: dict[str, Any] = {}
+        self._frames: deque[bytes] = deque()
 
     def watch(self, job: Job) -> None:
         """Measure the tree below the job's shim."""
@@ -61,21 +60,25 @@ class MonitorPort(Port):
         self.send(json.dumps(message).encode())
 
     def on_frame(self, frame: bytes) -> None:
-        """Samples, or figures about the monitor itself."""
-        message = json.loads(frame)
+        """Samples, or figures about the monitor itself; taken in one frame a turn.
+
+        Those of hundreds of jobs come at once and would make one long turn.
+        """
+        self._frames.append(frame)
+        if len(self._frames) == 1:
+            self.loop.call_soon(self._take_in)
+
+    def _take_in(self) -> None:
+        message = json.loads(self._frames[0])
         if message["t"] == "samples":
             samples = message.pop("samples")
             if samples:
-                self._hand_on(samples)
+                self._on_samples(tuple((one[0], one[1], one[2]) for one in samples))
             del message["t"]
             self.figures = message
-
-    def _hand_on(self, samples: list[Any]) -> None:
-        """In slices: those of hundreds of jobs would make one long turn."""
-        some, rest = samples[:_SLICE], samples[_SLICE:]
-        self._on_samples(tuple((one[0], one[1], one[2]) for one in some))
-        if rest:
-            self.loop.call_soon(self._hand_on, rest)
+        self._frames.popleft()
+        if self._frames:
+            self.loop.call_soon(self._take_in)
 
     def on_replaced(self) -> None:
         """Tell the new one everything."""
