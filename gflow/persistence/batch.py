@@ -1,9 +1,8 @@
-"""How a batch is cut from the line of changed keys: one transaction, in frames that are quickly
-made.
+"""How a batch is cut from the line of changed keys: one transaction, in small frames.
 
-A batch takes up to so many records and bytes; a larger record travels alone, an atomic addition
-goes to its end, however long. Its frames are smaller, because encoding one must not hold up the
-event loop.
+A batch takes up to so many records and bytes, more behind a long line; a larger record travels
+alone, an atomic addition goes to its end, however long. Its frames are smaller, because encoding
+one must not hold up the event loop.
 """
 
 from __future__ import annotations
@@ -13,6 +12,9 @@ from collections.abc import Callable
 from gflow.model.record import Key, Record
 from gflow.persistence import codec
 from gflow.persistence.backlog import Backlog
+
+#: Behind a long line of changes batches grow up to so many times: a slow disk counts commits.
+_MOST_GROWTH = 8
 
 
 class Batch:
@@ -32,17 +34,24 @@ class Batch:
         self._taken = 0
         self._taken_bytes = 0
         self._last = 0
+        self._growth = 1
         #: Whether frames of this batch were made, but not its last.
         self.open = False
 
     def frame(self, backlog: Backlog) -> list[codec.Item]:
         """The items of the next frame; afterwards ``open`` says whether another one follows."""
+        if not self.open:
+            self._growth = max(1, min(_MOST_GROWTH, backlog.waiting // (8 * self._records)))
         items: list[codec.Item] = []
         size = 0
-        while len(items) < self._frame_records and (head := backlog.head()) is not None:
+        complete = True
+        while (head := backlog.head()) is not None:
             key, position = head
             torn = position == self._last and backlog.torn(position)
-            if self._taken >= self._records and not torn:
+            if self._is_full(0) and not torn:
+                break
+            if len(items) == self._frame_records:
+                complete = False
                 break
             record = self._encode(key)
             if record is None and key[0] == "blob":
@@ -51,9 +60,10 @@ class Batch:
                 continue
             item = codec.encode(key, record)
             length = len(item.payload or b"")
-            if items and size + length > self._bytes:
+            if self._is_full(length) and not torn:
                 break
-            if self._taken and not torn and self._taken_bytes + length > self._bytes:
+            if items and size + length > self._bytes:
+                complete = False
                 break
             backlog.take()
             items.append(item)
@@ -61,6 +71,15 @@ class Batch:
             self._taken += 1
             self._taken_bytes += length
             self._last = position
-        cut = len(items) == self._frame_records and self._taken < self._records
-        self.open = backlog.torn(self._last) or (cut and backlog.waiting > 0)
+        self.open = not complete or backlog.torn(self._last)
         return items
+
+    def _is_full(self, more_bytes: int) -> bool:
+        """Whether the transaction has no room for one more record of that size."""
+        if not self._taken:
+            return False
+        limit_bytes = self._growth * self._bytes
+        return (
+            self._taken >= self._growth * self._records
+            or self._taken_bytes + more_bytes > limit_bytes
+        )

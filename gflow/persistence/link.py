@@ -38,7 +38,7 @@ class Link:
         cap: int = 200_000,
         batch_records: int = 256,
         batch_bytes: int = 65536,
-        frame_records: int = 64,
+        frame_records: int = 128,
         gather_s: float = 0.0,
     ) -> None:
         self._cap = cap

@@ -379,6 +379,20 @@ def test_two_hundred_thousand_changes_drain() -> None:
     assert sent == keys
 
 
+def test_batches_grow_behind_a_long_line() -> None:
+    """A slow disk counts commits: the more waits, the more of it goes into one."""
+    link = link_of({}, batch_records=10, frame_records=10)
+    link.add([("use", n) for n in range(1000)])
+    size = 0
+    while True:
+        frame = batch(link)
+        size += len(frame.items)
+        ack(link, frame)
+        if not frame.fields["more"]:
+            break
+    assert size == 80
+
+
 def test_a_batch_is_cut_into_frames() -> None:
     """Frames are small, so that none takes long to make; the transaction is as large as may be."""
     link = link_of({}, batch_records=100, frame_records=40)
