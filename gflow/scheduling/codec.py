@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
+from operator import attrgetter
 from typing import Any
 
 from gflow.model.job import Array, ArraySpec, Dependency, Job, Process, RetryRule, Spec
@@ -36,6 +37,16 @@ _DEFAULTS: dict[type, dict[str, Any]] = {
 }
 #: What is derived at load.
 _DERIVED = frozenset({"pending"})
+
+
+def _reader(defaults: dict[str, Any]) -> tuple[Callable[[Any], tuple[Any, ...]], list[Any]]:
+    names = [name for name in defaults if name not in _DERIVED]
+    return attrgetter(*names), [(name, defaults[name]) for name in names]
+
+
+#: All facts of a value in one call, and their names and defaults: asking for one after the other
+#: takes half as long again, and every change is encoded.
+_READERS = {of: _reader(defaults) for of, defaults in _DEFAULTS.items()}
 #: What a required field takes when a record has none.
 _FALLBACKS: dict[str, Any] = {
     "name": "",
@@ -63,9 +74,9 @@ def encode(item: Job | Array) -> Object:
 
 def _encode(value: Any) -> Object:
     record: Object = {}
-    for name, default in _DEFAULTS[type(value)].items():
-        fact = getattr(value, name)
-        if name in _DERIVED or (fact == default and fact is not _NOTHING):
+    read, named = _READERS[type(value)]
+    for (name, default), fact in zip(named, read(value)):
+        if fact is default or fact == default:
             continue
         record[name] = fact if type(fact) in _PLAIN else _encode_value(fact)
     return record
@@ -75,14 +86,15 @@ _PLAIN = frozenset({int, str, float, bool, type(None), dict})
 
 
 def _encode_value(fact: Any) -> Any:
-    if type(fact) in _DEFAULTS:
+    kind = type(fact)
+    if kind in _READERS:
         return _encode(fact)
-    if isinstance(fact, State):
+    if kind is tuple or kind is list:
+        return [part if type(part) in _PLAIN else _encode_value(part) for part in fact]
+    if kind is State:
         return str(fact)
-    if isinstance(fact, frozenset):
+    if kind is frozenset:
         return sorted(fact)
-    if isinstance(fact, tuple | list):
-        return [_encode_value(part) for part in fact]
     return fact
 
 
