@@ -161,6 +161,10 @@ class Custody:
         """Tell the supervisor, and remember what has been told."""
         attempt = self._attempts.get(key)
         what = report["t"]
+        if what == "gone" and (attempt is None or not attempt.exit_told):
+            # Its exit was told to a launcher that is dead; the run file knows it.
+            self.tell_truth(key)
+            return
         if what == "started":
             report["boot_id"] = self._place.boot_id
         if attempt is not None:

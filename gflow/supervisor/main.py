@@ -205,7 +205,12 @@ def _bear(
 
     from gflow.monitoring import monitor
 
-    bear("monitor", monitor.main, {"interval_s": config["monitor"]["interval_s"]})
+    interval = {"interval_s": config["monitor"]["interval_s"]}
+    bear("monitor", monitor.main, interval)
+    if config["gpus"]["count"] is None:
+        from gflow.monitoring import gpu
+
+        bear("gpu", gpu.main, interval)
     return children
 
 

@@ -8,6 +8,7 @@ import logging
 import os
 import pwd
 import signal
+import resource
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -20,17 +21,15 @@ from gflow.compat.listener import CompatServer, bind
 from gflow.config import Config
 from gflow.errors import ConfigError, Refused
 from gflow.launching import request
-from gflow.model.event import CapacityChanged, Ready
-from gflow.model.resources import Capacity, Card
+from gflow.model.event import Ready, Wake
 from gflow.model.state import ACTIVE
-from gflow.monitoring import host
 from gflow.process import identity
 from gflow.scheduling.scheduler import Scheduler
-from gflow.scheduling.settings import Settings
 from gflow.supervisor.child import Child
 from gflow.supervisor.folder import Folders
 from gflow.supervisor.loop import new_loop
 from gflow.supervisor.notify import notify
+from gflow.supervisor.machine import capacity, scheduler_settings
 from gflow.supervisor.operations import SupervisorOperations
 from gflow.supervisor.reactor import Reactor
 
@@ -41,6 +40,8 @@ _COLLECT = (5_000, 20, 1_000_000)
 #: How often the socket is looked for; somebody may delete it.
 _SOCKET_CHECK_S = 5.0
 #: Tables whose changes need a restart.
+#: A driver that takes longer to say which cards there are keeps nobody waiting: gpus are unknown.
+_CARDS_PATIENCE_S = 2.0
 _RESTART = ("persistence", "monitor", "access", "http")
 
 
@@ -58,7 +59,8 @@ def run(
     # First of all: a port that somebody else has is a reason not to start.
     loopback = bind(config["http"]["listen"]) if config["http"]["gflow_api"] else []
     loop, meter = new_loop()
-    scheduler = Scheduler(scheduler_settings(config), capacity(config), identity.boot_id())
+    found = capacity(config, asked="gpu" in children)
+    scheduler = Scheduler(scheduler_settings(config), found, identity.boot_id())
     start_id = f"{int(time.time() * 1000):x}"
     reactor = Reactor(loop, meter, scheduler, config, folders, children, start_id)
     reactor.users[os.getuid()] = _own_name()
@@ -67,35 +69,6 @@ def run(
     gc.freeze()
     gc.set_threshold(*_COLLECT)
     return loop.run_until_complete(Service(reactor, flags, loopback).live(ready))
-
-
-def capacity(config: Config) -> Capacity:
-    """What may be given out: what the configuration says, else the machine's."""
-    resources, gpus = config["resources"], config["gpus"]
-    cards = tuple(
-        Card(index, memory_bytes=gpus["memory_bytes"] or 0) for index in range(gpus["count"] or 0)
-    )
-    return Capacity(
-        cpus=resources["cpus"] or host.cpus(),
-        memory_bytes=resources["memory_bytes"] or host.memory_bytes(),
-        cards=cards,
-        gres=tuple(sorted(resources["gres"].items())),
-    )
-
-
-def scheduler_settings(config: Config) -> Settings:
-    """What the configuration says about scheduling."""
-    scheduler = config["scheduler"]
-    return Settings(
-        default_time_limit_s=scheduler["default_time_limit_s"],
-        starvation_after_s=scheduler["starvation_after_s"],
-        backfill_depth=scheduler["backfill_depth"],
-        grace_period_s=scheduler["grace_period_s"],
-        keep_finished_s=scheduler["keep_finished_s"],
-        keep_finished=scheduler["keep_finished_count"],
-        array_tasks_max=config["limits"]["max_array_tasks"],
-        gpu_strategy=config["gpus"]["strategy"],
-    )
 
 
 def _own_name() -> str:
@@ -158,6 +131,8 @@ class Service:
         reactor.step(Ready())
         await self._first_ids()
         await self._server.start(self._bind())
+        if reactor.gpu is not None:
+            await reactor.gpu.first_answer(_CARDS_PATIENCE_S)
         if self._compat is not None:
             await self._compat.start(self._loopback)
         line = self._ready_line()
@@ -274,8 +249,10 @@ class Service:
                     config[table][key] = old[table][key]
         reactor.config = config
         reactor.blobs.limit_bytes = config["limits"]["blob_bytes"]
-        reactor.scheduler.configure(scheduler_settings(config))
-        reactor.step(CapacityChanged(capacity(config)))
+        reactor.cards.configure(config["gpus"])
+        reactor.scheduler.configure(scheduler_settings(config, reactor.cards.topology))
+        reactor.count_again(capacity(config, asked=reactor.gpu is not None))
+        reactor.step(Wake())
         log.info("the configuration was read again")
 
     # --- the end --------------------------------------------------------------------------------
