@@ -36,7 +36,16 @@ SETTINGS: dict[str, dict[str, Setting]] = {
     "gpus": {
         "count": Setting(None, "int", minimum=0),
         "memory_bytes": Setting(None, "size", minimum=1),
+        "simulated": Setting(0, "int", minimum=0),
         "strategy": Setting("sequential", "str", ("sequential", "random", "packed")),
+        "quarantine": Setting([], "names"),
+        "health_checks": Setting(True, "bool"),
+        "ignore_processes": Setting(
+            ["Xorg", "Xwayland", "gnome-shell", "nvidia-cuda-mps-server"], "names"
+        ),
+        "idle_memory_bytes": Setting(512 << 20, "size", minimum=0),
+        "stalled_after_s": Setting(10.0, "duration", minimum=1),
+        "visibility_variables": Setting(["CUDA_VISIBLE_DEVICES"], "names"),
     },
     "scheduler": {
         "default_time_limit_s": Setting(None, "duration", minimum=1),

@@ -12,6 +12,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from gflow.api.feed import Feed
@@ -20,16 +21,19 @@ from gflow.errors import Refused
 from gflow.launching import request
 from gflow.launching.protocol import Message
 from gflow.model.action import Action, Admitted, Changed, Kill, Signal, Start
-from gflow.model.event import Event, Sampled, Submit, Wake
+from gflow.model.event import CapacityChanged, Event, Sampled, Submit, Wake
 from gflow.model.job import Job, Spec
 from gflow.model.record import Key, Record
+from gflow.model.resources import Capacity, Card
 from gflow.model.state import ACTIVE, LIVE, TERMINAL, Instant
 from gflow.persistence.link import Link
 from gflow.scheduling.scheduler import Scheduler
-from gflow.supervisor import clock, recovery
+from gflow.supervisor import clock, machine, recovery
 from gflow.supervisor.blob import Blobs
+from gflow.supervisor.card import Cards
 from gflow.supervisor.child import Child
 from gflow.supervisor.folder import Folders
+from gflow.supervisor.gpu_port import GpuPort
 from gflow.supervisor.launcher_port import LauncherPort
 from gflow.supervisor.logger_port import LoggerPort
 from gflow.supervisor.loop import GapMeter
@@ -90,6 +94,20 @@ class Reactor:
         if not config["persistence"]["keep_logs"]:
             self.persister.on_expired = self.launcher.expire
         self.logger = LoggerPort(children["logger"], loop)
+        self._topology: tuple[tuple[int, ...], ...] = ()
+        self.cards = Cards(config["gpus"], asked="gpu" in children, user_name=self.user_name)
+        #: None when no driver is asked: the configuration says which cards there are.
+        self.gpu: GpuPort | None = None
+        if "gpu" in children:
+            self.gpu = GpuPort(
+                children["gpu"],
+                loop,
+                self.cards,
+                active=scheduler.active,
+                on_changed=self.count_again,
+                on_samples=self._on_samples,
+                stalled_after_s=config["gpus"]["stalled_after_s"],
+            )
         #: uid → user name, as far as it is known.
         self.users: dict[int, str] = {}
         self._asked_users: set[int] = set()
@@ -308,6 +326,26 @@ class Reactor:
                 self.launcher.kill(finding.kill)
         else:
             events = request.events(report)
+        if job is not None and events and self._is_leaving_cards(job, report):
+            assert self.gpu is not None
+            # The end gives the cards out at once: it waits until their memory is free.
+            *events, end = events
+            self._settle(report, events)
+            self.gpu.release(job, lambda: self._settle(report, [end]))
+        else:
+            self._settle(report, events)
+
+    def _is_leaving_cards(self, job: Job, report: Message) -> bool:
+        """Whether a report ends an attempt that holds cards which the driver knows."""
+        return (
+            self.gpu is not None
+            and report["t"] != "found"
+            and request.is_over(report)
+            and (job.attempt, job.state in ACTIVE) == (report["attempt"], True)
+            and bool(self.cards.uuids(job.gpu_ids))
+        )
+
+    def _settle(self, report: Message, events: Iterable[Event]) -> None:
         position = 0
         for event in events:
             position = self.step(event)
@@ -319,6 +357,8 @@ class Reactor:
         if job is not None and job.attempt == attempt and job.state in ACTIVE:
             if report["t"] in ("started", "found"):
                 self.monitor.watch(job)
+                if self.gpu is not None:
+                    self.gpu.watch(job)
         elif request.is_over(report):
             self.monitor.unwatch(job_id, attempt)
             self._forgets.append((position, job_id, attempt))
@@ -401,6 +441,21 @@ class Reactor:
     def _on_samples(self, samples: tuple[tuple[int, int, dict[str, Any]], ...]) -> None:
         self.step(Sampled(samples))
 
+    # --- the machine ----------------------------------------------------------------------------
+
+    def count_again(self, counted: Capacity | None = None) -> None:
+        """Tell the core if the cards have changed, or with ``counted``, anything else."""
+        scheduler = self.scheduler
+        holders = {} if self.gpu is None else self.gpu.holders()
+        cards = self.cards.cards(holders)
+        capacity = replace(counted or scheduler.capacity, cards=cards)
+        if self.cards.topology != self._topology:
+            self._topology = self.cards.topology
+            scheduler.configure(machine.scheduler_settings(self.config, self._topology))
+        if capacity != scheduler.capacity:
+            _log_cards(scheduler.capacity.cards, cards)
+            self.step(CapacityChanged(capacity))
+
     # --- records --------------------------------------------------------------------------------
 
     def _record(self, key: Key) -> Record:
@@ -424,6 +479,9 @@ class Reactor:
             script=None if spec.script is None else self.blobs.get(spec.script),
             record=self.scheduler.job_record(order.job_id),
             grace_period_s=self.config["scheduler"]["grace_period_s"],
+            variables=dict.fromkeys(
+                self.config["gpus"]["visibility_variables"], self.cards.visible(order.gpu_ids)
+            ),
         )
 
     # --- ids ------------------------------------------------------------------------------------
@@ -492,12 +550,13 @@ class Reactor:
         self.persister.watch()
 
     def _ports(self) -> dict[str, Port]:
-        return {
+        ports: dict[str, Port] = {
             "persister": self.persister,
             "launcher": self.launcher,
             "monitor": self.monitor,
             "logger": self.logger,
         }
+        return ports if self.gpu is None else {**ports, "gpu": self.gpu}
 
     def processes(self) -> dict[str, dict[str, Any]]:
         """What ``status`` shows of the children."""
@@ -512,6 +571,8 @@ class Reactor:
         unsaved = await self.persister.close()
         await self.launcher.close()
         await self.monitor.close()
+        if self.gpu is not None:
+            await self.gpu.close()
         return unsaved
 
     # --- time -----------------------------------------------------------------------------------
@@ -532,6 +593,14 @@ class Reactor:
     def _on_timer(self) -> None:
         self._timer = None
         self.step(Wake())
+
+
+def _log_cards(before: tuple[Card, ...] | None, after: tuple[Card, ...] | None) -> None:
+    known = {card.index: card for card in before or ()}
+    for card in after or ():
+        old = known.get(card.index)
+        if old is None or old.unusable != card.unusable:
+            log.info("gpu %d: %s", card.index, card.unusable or "usable")
 
 
 def _blob_names(spec: Spec) -> list[str]:

@@ -8,7 +8,6 @@ import logging
 import os
 import pwd
 import signal
-import resource
 import socket
 import time
 from collections.abc import Callable, Sequence

@@ -8,6 +8,7 @@ from typing import Any
 
 import gflow
 from gflow.model.resources import Capacity
+from gflow.supervisor import card
 from gflow.supervisor.reactor import Reactor
 
 
@@ -40,18 +41,35 @@ def describe(reactor: Reactor) -> dict[str, Any]:
         "events": reactor.feed.last_id,
         "blob_bytes": reactor.blobs.total_bytes,
         "resources": {"total": _total(capacity), "free": free},
-        "gpus": [
-            {
-                "index": card.index,
-                "uuid": card.uuid,
-                "name": card.name,
-                "memory_bytes": card.memory_bytes or None,
-                "unusable": card.unusable,
-            }
-            for card in capacity.cards or ()
-        ],
+        "gpus": cards(reactor),
         "config": reactor.config.sources,
     }
+
+
+def cards(reactor: Reactor) -> list[dict[str, Any]]:
+    """The cards, who holds them, and what the driver measured last; unknown is null."""
+    holders = card.holders(reactor.scheduler.active())
+    return [
+        {
+            "index": one.index,
+            "uuid": one.uuid,
+            "name": one.name,
+            "memory_bytes": one.memory_bytes or None,
+            "unusable": one.unusable,
+            "jobs": sorted(holders.get(one.index, ())),
+            **_measured(reactor, reactor.cards.figures(one.index)),
+        }
+        for one in reactor.scheduler.capacity.cards or ()
+    ]
+
+
+def _measured(reactor: Reactor, facts: dict[str, Any]) -> dict[str, Any]:
+    names = ("used_bytes", "utilisation", "temperature_c", "power_w")
+    processes = [
+        {**process, "user": process["uid"] and reactor.user_name(process["uid"])}
+        for process in facts.get("processes", ())
+    ]
+    return {**{name: facts.get(name) for name in names}, "processes": processes}
 
 
 def _total(capacity: Capacity) -> dict[str, Any]:

@@ -1,0 +1,264 @@
+"""Which cards there are and which of them may be given out: the rules, without any driver.
+
+Cards come from three places: the driver's, declared ones (``[gpus] count``: the driver is not
+asked then) and simulated ones. An index, once given, stays with its card as long as we live.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from enum import Enum
+from typing import Any
+
+from gflow.model.job import Job
+from gflow.model.resources import Card
+
+Facts = dict[str, Any]
+#: Card index → ids of the jobs that hold it.
+Holders = Mapping[int, Collection[int]]
+
+
+class Release(Enum):
+    """What became of a card whose holder has ended."""
+
+    FREE = "free"
+    #: Memory is in use by nobody, or by processes that are about to end.
+    PENDING = "pending"
+    #: Somebody else is on it, or it is not to be used for another reason.
+    TAKEN = "taken"
+
+
+def holders(jobs: Iterable[Job]) -> dict[int, set[int]]:
+    """Card index → ids of the jobs that hold it."""
+    found: dict[int, set[int]] = {}
+    for job in jobs:
+        for index in job.gpu_ids:
+            found.setdefault(index, set()).add(job.id)
+    return found
+
+
+class _Known:
+    """A card of the driver's."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        #: Its number among the driver's cards now; None while it has disappeared.
+        self.position: int | None = None
+        #: What the driver said last.
+        self.facts: Facts = {}
+        #: Errors that the driver tells once.
+        self.xids: list[str] = []
+        #: Why it is not certain that its last holder's memory is free; None: it is certain.
+        self.doubt: str | None = None
+
+
+class Cards:
+    """``asked``: there is a driver to be asked, and no card is known before its first answer."""
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        *,
+        asked: bool,
+        user_name: Callable[[int], str | None] = str,
+    ) -> None:
+        self._settings = settings
+        self._asked = asked
+        self._user_name = user_name
+        self._known: dict[str, _Known] = {}
+        self._answered = False
+        #: The driver's own sentence while it fails as a whole.
+        self._failure: str | None = None
+        #: Indices of simulated cards.
+        self._simulated: list[int] = []
+        #: Groups of cards that are near each other, as indices.
+        self.topology: tuple[tuple[int, ...], ...] = ()
+        self._number_simulated()
+
+    def configure(self, settings: Mapping[str, Any]) -> None:
+        """Use other settings; errors that were told once are forgiven."""
+        if settings["count"] != self._settings["count"]:
+            self._simulated.clear()
+        self._settings = settings
+        for known in self._known.values():
+            known.xids.clear()
+        self._number_simulated()
+
+    # --- what the driver says -------------------------------------------------------------------
+
+    def report(self, cards: Iterable[Facts], groups: Iterable[Iterable[str]]) -> None:
+        """All cards there are, in the order of their PCI addresses."""
+        self._answered, self._failure = True, None
+        for known in self._known.values():
+            known.position = None
+        for position, facts in enumerate(cards):
+            known = self._known.get(facts["uuid"]) or self._number(facts["uuid"])
+            known.position, known.facts, known.doubt = position, facts, None
+            for fault in facts["faults"]:
+                if fault.startswith("Xid") and fault not in known.xids:
+                    known.xids.append(fault)
+        self._number_simulated()
+        self.topology = tuple(
+            tuple(sorted(self._known[uuid].index for uuid in group if uuid in self._known))
+            for group in groups
+        )
+
+    def looked(self, cards: Iterable[Facts]) -> None:
+        """Memory and processes of some cards."""
+        for facts in cards:
+            known = self._known.get(facts["uuid"])
+            if known is not None:
+                known.facts = {**known.facts, **facts}
+
+    def failed(self, message: str) -> None:
+        """The driver fails as a whole; what was known of cards stays."""
+        self._failure = message
+
+    def absent(self) -> None:
+        """There is no driver, and will be none."""
+        self._answered = True
+        self._number_simulated()
+
+    def doubt(self, index: int, reason: str) -> None:
+        """Keep a card back until the driver's next report."""
+        for known in self._known.values():
+            if known.index == index:
+                known.doubt = reason
+
+    # --- what follows ---------------------------------------------------------------------------
+
+    def cards(self, holders: Holders) -> tuple[Card, ...] | None:
+        """All cards by index; None while they are not known."""
+        if self._settings["count"] is None and self._asked and not self._answered:
+            return None
+        found = self._declared()
+        if self._settings["count"] is None:
+            found += [
+                Card(
+                    known.index,
+                    memory_bytes=known.facts["memory_bytes"],
+                    uuid=uuid,
+                    name=known.facts["name"],
+                    unusable=self._unusable(uuid, known, holders.get(known.index, ())),
+                )
+                for uuid, known in self._known.items()
+            ]
+        return tuple(sorted(found, key=lambda card: card.index))
+
+    def uuids(self, gpu_ids: Iterable[int]) -> list[str]:
+        """Those of the cards that the driver can be asked about."""
+        wanted = set(gpu_ids)
+        return [uuid for uuid, known in self._known.items() if known.index in wanted]
+
+    def release(self, uuid: str, holders: Holders) -> Release:
+        """Whether a card is free; ``holders`` without the job that has ended."""
+        known = self._known[uuid]
+        jobs = holders.get(known.index, ())
+        if known.position is None or self._failure is not None:
+            return Release.TAKEN
+        strangers = self._strangers(known, jobs)
+        if any(process["alive"] for process in strangers):
+            return Release.TAKEN
+        if strangers or (not jobs and self._unexplained(known)):
+            return Release.PENDING
+        return Release.FREE
+
+    def visible(self, gpu_ids: Iterable[int]) -> str:
+        """Value of the variables that show a job its cards: the driver's numbers for them."""
+        positions = {known.index: known.position for known in self._known.values()}
+        found = (positions.get(index) for index in gpu_ids)
+        return ",".join(str(i if p is None else p) for i, p in zip(gpu_ids, found))
+
+    def figures(self, index: int) -> Facts:
+        """What the driver measured on a card last; empty when it is not one of the driver's."""
+        for known in self._known.values():
+            if known.index == index and known.position is not None:
+                return known.facts
+        return {}
+
+    # --- the rules ------------------------------------------------------------------------------
+
+    def _unusable(self, uuid: str, known: _Known, jobs: Collection[int]) -> str | None:
+        """Why a card may not be given out; the sentence stays the same while the reason does."""
+        for name in self._settings["quarantine"]:
+            if name == str(known.index) or (name and uuid.startswith(name)):
+                return "quarantined by the configuration"
+        if known.position is None:
+            return "it has disappeared"
+        if self._failure is not None:
+            return f"the driver fails: {self._failure}"
+        faults = [*known.xids, *(f for f in known.facts["faults"] if not f.startswith("Xid"))]
+        if faults and self._settings["health_checks"]:
+            return f"quarantined: {', '.join(faults)}"
+        if known.facts["claimed"]:
+            return str(known.facts["claimed"])
+        strangers = self._strangers(known, jobs)
+        if strangers:
+            more = f" and {len(strangers) - 1} more" if len(strangers) > 1 else ""
+            return f"busy: {self._sentence(strangers[0])}{more}"
+        if known.doubt is not None:
+            return known.doubt
+        unexplained = 0 if jobs else self._unexplained(known)
+        if unexplained:
+            return f"busy: {_gib(unexplained)} of its memory in use, by nobody to be seen"
+        return None
+
+    def _strangers(self, known: _Known, jobs: Collection[int]) -> list[Facts]:
+        ignored = self._settings["ignore_processes"]
+        return [
+            process
+            for process in known.facts["processes"]
+            if process["name"] not in ignored and process["job_id"] not in jobs
+        ]
+
+    def _unexplained(self, known: _Known) -> int:
+        """Bytes in use that no living process accounts for; 0 up to what an idle card may use."""
+        memory = [p["memory_bytes"] for p in known.facts["processes"] if p["alive"]]
+        if None in memory:
+            return 0
+        left = int(known.facts["used_bytes"]) - sum(memory)
+        return left if left > self._settings["idle_memory_bytes"] else 0
+
+    def _sentence(self, process: Facts) -> str:
+        pid, job_id, uid = process["pid"], process["job_id"], process["uid"]
+        if job_id is not None:
+            return f"job {job_id} uses it without holding it (process {pid})"
+        if uid is None:
+            return f"process {pid}"
+        user = self._user_name(uid) or f"uid {uid}"
+        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(process["started_at"]))
+        return f"process {pid} ({process['name']}) of {user} since {since}"
+
+    # --- indices --------------------------------------------------------------------------------
+
+    def _declared(self) -> list[Card]:
+        memory_bytes = self._settings["memory_bytes"] or 0
+        declared = [
+            Card(index, memory_bytes=memory_bytes) for index in range(self._settings["count"] or 0)
+        ]
+        simulated = [
+            Card(index, memory_bytes=memory_bytes, name="simulated") for index in self._simulated
+        ]
+        return declared + simulated
+
+    def _number(self, uuid: str) -> _Known:
+        known = self._known[uuid] = _Known(self._next_index())
+        return known
+
+    def _number_simulated(self) -> None:
+        """Simulated cards come after those that were known first."""
+        wanted = self._settings["simulated"]
+        if self._settings["count"] is None and self._asked and not self._answered:
+            return
+        del self._simulated[wanted:]
+        while len(self._simulated) < wanted:
+            self._simulated.append(self._next_index())
+
+    def _next_index(self) -> int:
+        taken = [known.index for known in self._known.values()] + self._simulated
+        return max([(self._settings["count"] or 0) - 1, *taken]) + 1
+
+
+def _gib(count: int) -> str:
+    return f"{count / (1 << 30):.1f} GiB"

@@ -1,0 +1,192 @@
+"""Which cards there are and which may be given out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gflow import config
+from gflow.supervisor.card import Cards, Release
+
+GIB = 1 << 30
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    return {**config.defaults()["gpus"], **changes}
+
+
+def facts(uuid: str, **changes: Any) -> dict[str, Any]:
+    """What the driver says about an idle card."""
+    return {
+        "uuid": uuid,
+        "name": "Card",
+        "memory_bytes": 24 * GIB,
+        "used_bytes": 0,
+        "processes": [],
+        "faults": [],
+        "claimed": None,
+        **changes,
+    }
+
+
+def process(pid: int = 9, **changes: Any) -> dict[str, Any]:
+    return {
+        "pid": pid,
+        "alive": True,
+        "job_id": None,
+        "uid": 1000,
+        "name": "python",
+        "started_at": 0.0,
+        "memory_bytes": GIB,
+        **changes,
+    }
+
+
+def known(*reported: dict[str, Any], **changes: Any) -> Cards:
+    cards = Cards(settings(**changes), asked=True, user_name=lambda uid: f"user{uid}")
+    cards.report(reported, [])
+    return cards
+
+
+def reason(cards: Cards, index: int = 0, holders: dict[int, set[int]] | None = None) -> str | None:
+    found = cards.cards(holders or {})
+    assert found is not None
+    return next(card.unusable for card in found if card.index == index)
+
+
+def test_unknown_until_the_driver_answers() -> None:
+    """Before the first answer nothing is known, simulated cards included."""
+    cards = Cards(settings(simulated=1), asked=True)
+    assert cards.cards({}) is None
+    cards.absent()
+    assert [card.name for card in cards.cards({}) or ()] == ["simulated"]
+
+
+def test_declared_cards() -> None:
+    """A declared number is what there is, whatever a driver says."""
+    cards = known(facts("A"), count=2, memory_bytes=GIB, simulated=1)
+    found = cards.cards({})
+    assert [(c.index, c.memory_bytes, c.uuid) for c in found or ()] == [
+        (0, GIB, None),
+        (1, GIB, None),
+        (2, GIB, None),
+    ]
+
+
+def test_index_stays_with_the_card() -> None:
+    """A card keeps its index when another goes; jobs are told the driver's number of now."""
+    cards = known(facts("A"), facts("B"))
+    cards.report([facts("B")], [])
+    assert reason(cards, 0) == "it has disappeared"
+    assert reason(cards, 1) is None
+    assert cards.visible((1,)) == "0"
+    cards.report([facts("A"), facts("B"), facts("C")], [])
+    assert [card.uuid for card in cards.cards({}) or ()] == ["A", "B", "C"]
+    assert cards.visible((1, 2)) == "1,2"
+
+
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        (facts("A", processes=[process()]), "busy: process 9 (python) of user1000 since 1970-01-0"),
+        (facts("A", processes=[process(), process(8)]), "and 1 more"),
+        (facts("A", processes=[process(uid=None, alive=False)]), "busy: process 9"),
+        (facts("A", processes=[process(job_id=5)]), "job 5 uses it without holding it"),
+        (facts("A", used_bytes=3 * GIB), "busy: 3.0 GiB of its memory in use, by nobody"),
+        (facts("A", faults=["Xid 79"]), "quarantined: Xid 79"),
+        (facts("A", claimed="another supervisor gives it out"), "another supervisor"),
+    ],
+)
+def test_kept_back(card: dict[str, Any], words: str) -> None:
+    """Each reason that keeps a card back is said."""
+    assert words in str(reason(known(card)))
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        facts("A", processes=[process(name="Xorg")], used_bytes=GIB),
+        facts("A", used_bytes=100 << 20),
+        facts("A", used_bytes=9 * GIB, processes=[process(name="Xorg", memory_bytes=None)]),
+    ],
+)
+def test_given_out(card: dict[str, Any]) -> None:
+    """Ignored processes and what an idle card uses keep nothing back."""
+    assert reason(known(card)) is None
+
+
+def test_holders_own_processes() -> None:
+    """What its holder does with a card is no reason to keep it back (it may be shared)."""
+    cards = known(facts("A", used_bytes=9 * GIB, processes=[process(job_id=5)]))
+    assert reason(cards, holders={0: {5}}) is None
+    assert "job 5 uses it" in str(reason(cards, holders={0: {6}}))
+
+
+def test_quarantine_by_name() -> None:
+    """The configuration names cards by index or by how their UUID begins."""
+    reported = (facts("GPU-1"), facts("GPU-2"), facts("GPU-3"))
+    cards = known(*reported, quarantine=["0", "GPU-2"])
+    assert [bool(card.unusable) for card in cards.cards({}) or ()] == [True, True, False]
+
+
+def test_told_once_and_remembered() -> None:
+    """An Xid keeps its card back until the configuration is read again."""
+    cards = known(facts("A", faults=["Xid 79"]))
+    cards.report([facts("A")], [])
+    assert reason(cards) == "quarantined: Xid 79"
+    cards.configure(settings())
+    assert reason(cards) is None
+
+
+def test_health_checks_can_be_off() -> None:
+    """Faults keep nothing back when nobody wants to know."""
+    assert reason(known(facts("A", faults=["Xid 79"]), health_checks=False)) is None
+
+
+def test_failing_driver() -> None:
+    """While the driver fails, its cards are kept back with its words."""
+    cards = known(facts("A"))
+    cards.failed("Unknown Error")
+    assert reason(cards) == "the driver fails: Unknown Error"
+    cards.report([facts("A")], [])
+    assert reason(cards) is None
+
+
+@pytest.mark.parametrize(
+    ("look", "release"),
+    [
+        ({"used_bytes": 0, "processes": []}, Release.FREE),
+        ({"used_bytes": 9 * GIB, "processes": []}, Release.PENDING),
+        ({"used_bytes": GIB, "processes": [process(alive=False)]}, Release.PENDING),
+        ({"used_bytes": GIB, "processes": [process()]}, Release.TAKEN),
+        ({"used_bytes": GIB, "processes": [process(name="Xorg")]}, Release.FREE),
+    ],
+)
+def test_release(look: dict[str, Any], release: Release) -> None:
+    """A card is free again when its memory is and nobody else is on it."""
+    cards = known(facts("A", used_bytes=9 * GIB, processes=[process(job_id=5)]))
+    cards.looked([{"uuid": "A", **look}])
+    assert cards.release("A", {}) is release
+
+
+def test_release_of_a_shared_card() -> None:
+    """Memory of those who stay is not waited for."""
+    cards = known(facts("A", used_bytes=9 * GIB, processes=[process(job_id=6)]))
+    assert cards.release("A", {0: {6}}) is Release.FREE
+
+
+def test_doubt_lasts_until_the_next_report() -> None:
+    """A card whose release could not be seen is kept back until the driver has spoken."""
+    cards = known(facts("A"))
+    cards.doubt(0, "who knows")
+    assert reason(cards) == "who knows"
+    cards.report([facts("A")], [])
+    assert reason(cards) is None
+
+
+def test_topology() -> None:
+    """Groups of neighbours are told in indices."""
+    cards = known(facts("A"), facts("B"), facts("C"), facts("D"))
+    cards.report([facts(name) for name in "ABCD"], [["A", "C"], ["B", "D"]])
+    assert cards.topology == ((0, 2), (1, 3))
