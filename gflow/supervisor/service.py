@@ -27,8 +27,8 @@ from gflow.scheduling.scheduler import Scheduler
 from gflow.supervisor.child import Child
 from gflow.supervisor.folder import Folders
 from gflow.supervisor.loop import new_loop
-from gflow.supervisor.notify import notify
 from gflow.supervisor.machine import capacity, scheduler_settings
+from gflow.supervisor.notify import notify
 from gflow.supervisor.operations import SupervisorOperations
 from gflow.supervisor.reactor import Reactor
 
@@ -38,9 +38,9 @@ log = logging.getLogger("gflow")
 _COLLECT = (5_000, 20, 1_000_000)
 #: How often the socket is looked for; somebody may delete it.
 _SOCKET_CHECK_S = 5.0
-#: Tables whose changes need a restart.
 #: A driver that takes longer to say which cards there are keeps nobody waiting: gpus are unknown.
 _CARDS_PATIENCE_S = 2.0
+#: Tables whose changes need a restart.
 _RESTART = ("persistence", "monitor", "access", "http")
 
 
@@ -127,11 +127,11 @@ class Service:
         reactor.attach()
         await reactor.recovered()
         self._operations.remember()
+        if reactor.gpu is not None:
+            await reactor.gpu.first_answer(_CARDS_PATIENCE_S)
         reactor.step(Ready())
         await self._first_ids()
         await self._server.start(self._bind())
-        if reactor.gpu is not None:
-            await reactor.gpu.first_answer(_CARDS_PATIENCE_S)
         if self._compat is not None:
             await self._compat.start(self._loopback)
         line = self._ready_line()
