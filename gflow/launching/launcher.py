@@ -34,6 +34,7 @@ def main(fd: int, settings: dict[str, Any]) -> NoReturn:
     """Become the launcher, until the pipe ``fd`` ends or says ``stop``.
 
     ``settings``: ``state_dir``; ``lock_fd``, an inherited lock on it (None: there is none);
+    ``files_limit``, the soft and hard RLIMIT_NOFILE of commands (None: this process's own);
     ``cpu_affinity``, whether jobs are bound to their cpus; ``system``, whether they run as their
     submitters; ``spool_dir``, a folder for scripts that these can reach; ``cgroup``, whether
     attempts get control groups: auto (where one was delegated), on or off.
@@ -218,7 +219,7 @@ _HANDLERS: dict[str, Callable[[Launcher, Message, list[bytes | None]], None]] = 
 
 
 def _conditions(settings: dict[str, Any]) -> Conditions:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = settings.get("files_limit") or resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a pidfd per running job
     affinity = sorted(os.sched_getaffinity(0)) if settings.get("cpu_affinity") else None
     return Conditions((soft, hard), affinity, system=settings.get("system", False))

@@ -11,6 +11,7 @@ import argparse
 import logging
 import multiprocessing
 import os
+import resource
 import sys
 from typing import Any, NoReturn
 
@@ -169,6 +170,8 @@ def _bear(
             "state_dir": folders.state,
             "lock_fd": folder_lock,
             "cpu_affinity": config["scheduler"]["cpu_affinity"],
+            # Ours is raised later: a launcher that replaces this one must not hand that on.
+            "files_limit": resource.getrlimit(resource.RLIMIT_NOFILE),
         },
         folder_lock,
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
 import os
 import pwd
+import resource
 import signal
 import socket
 import time
@@ -57,6 +59,8 @@ def run(
     """
     # First of all: a port that somebody else has is a reason not to start.
     loopback = bind(config["http"]["listen"]) if config["http"]["gflow_api"] else []
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a descriptor per client
     loop, meter = new_loop()
     found = capacity(config, asked="gpu" in children)
     scheduler = Scheduler(scheduler_settings(config), found, identity.boot_id())
@@ -264,6 +268,7 @@ class Service:
         if self._compat is not None:
             await self._compat.close()
         unsaved = await self._reactor.close()
+        self._leave_word(unsaved)
         self._unlink_socket()
         if unsaved:
             log.error("%d changes were not saved", unsaved)
@@ -271,6 +276,14 @@ class Service:
             return 1
         log.info("ended: everything is saved")
         return 0
+
+    def _leave_word(self, unsaved: int) -> None:
+        """Tell ``gflowctl stop``, which is not our parent, how it went."""
+        try:
+            with open(os.path.join(self._reactor.folders.runtime, "last-end"), "w") as file:
+                json.dump({"pid": os.getpid(), "unsaved": unsaved}, file)
+        except OSError as error:
+            log.error("cannot leave word of our end: %s", error)
 
     def _unlink_socket(self) -> None:
         path = self._reactor.folders.socket

@@ -1,0 +1,58 @@
+"""The supervisor's end of the persister: waiting, giving up, counting what was not saved."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from multiprocessing import get_context
+
+import pytest
+
+from gflow.persistence.link import Link
+from gflow.supervisor import persister_port
+from gflow.supervisor.child import Child
+from gflow.supervisor.persister_port import PersisterPort
+from tests.supervisor import mute
+
+Key = tuple[str, int]
+
+
+@pytest.fixture
+def port() -> Iterator[PersisterPort]:
+    """A port whose persister loads and then answers nothing."""
+    child = Child("mute", mute.main, {})
+    child.fork(get_context("fork"))
+    loop = asyncio.new_event_loop()
+    made = PersisterPort(child, loop, Link(lambda key: {"id": key[1]}), lambda: None)
+    assert list(made.rows()) == []
+    made.attach()
+    yield made
+    made.closing = True
+    if child.alive:
+        child.send_signal(9)
+        child.reap()
+    loop.close()
+
+
+def test_waiting_for_a_commit_ends_with_the_time(port: PersisterPort) -> None:
+    """durable answers False when no acknowledgement comes, and nothing is left waiting."""
+    position = port.add([("job", 1)])
+    assert port.loop.run_until_complete(port.durable(position, 0.05)) is False
+    assert port.link.changed == 1
+
+
+def test_end_counts_what_was_not_saved(
+    port: PersisterPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An end that cannot save gives up after the join time and says how many changes are lost."""
+    monkeypatch.setattr(persister_port, "_JOIN_S", 0.1)
+    port.add([("job", number) for number in range(7)])
+    assert port.loop.run_until_complete(port.close()) == 7
+
+
+def test_status_tells_what_is_owed(port: PersisterPort) -> None:
+    """seq_sent runs ahead of seq_durable, changed counts the batch in flight too."""
+    port.add([("job", 1), ("job", 2)])
+    port.loop.run_until_complete(asyncio.sleep(0))
+    told = port.describe()
+    assert (told["seq_sent"], told["seq_durable"], told["changed"]) == (1, 0, 2)
