@@ -27,14 +27,15 @@ TRANSIENT = frozenset(
 )
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
-_LONGEST_MESSAGE = 500
+#: As JSON: a report has to fit into PIPE_BUF (4,096 bytes).
+_LONGEST_MESSAGE_BYTES = 2000
 
 
 class CannotStart(Exception):
     """The command does not run. The message is for people, in the operating system's words."""
 
     def __init__(self, message: str, *, transient: bool = False) -> None:
-        super().__init__(message[:_LONGEST_MESSAGE])
+        super().__init__(_shorten(message))
         self.transient = transient
 
     @classmethod
@@ -48,6 +49,12 @@ class CannotStart(Exception):
             name = os.fsdecode(path) or "''"
             text = f"{name}: {_missing_interpreter(name, error)}{text}"
         return cls(f"cannot start: {text}", transient=error.errno in TRANSIENT)
+
+
+def _shorten(message: str) -> str:
+    while len(json.dumps(message)) > _LONGEST_MESSAGE_BYTES:
+        message = f"{message[: len(message) * 3 // 4]}…"
+    return message
 
 
 class Program:
@@ -163,10 +170,11 @@ def _spawn(path: str, program: Program, out: int, error: int) -> int:
 
 def _fork(order: Order, program: Program, logs: str, conditions: Conditions) -> int:
     told, tell = os.pipe()
+    parent = os.getpid()
     try:
         pid = os.fork()
         if pid == 0:
-            _become(order, program, logs, conditions, tell)
+            _become(order, program, logs, conditions, tell, parent)
     finally:
         os.close(tell)
     with os.fdopen(told, "rb") as file:
@@ -179,7 +187,7 @@ def _fork(order: Order, program: Program, logs: str, conditions: Conditions) -> 
 
 
 def _become(
-    order: Order, program: Program, logs: str, conditions: Conditions, tell: int
+    order: Order, program: Program, logs: str, conditions: Conditions, tell: int, parent: int
 ) -> NoReturn:
     """In the child: everything up to exec. What goes wrong is told through ``tell``."""
     try:
@@ -198,7 +206,8 @@ def _become(
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         _set_limits(order.rlimits)
-        _execute(path, program)
+        if os.getppid() == parent:  # else the attempt is over: its shim was killed meanwhile
+            _execute(path, program)
     except (OSError, ValueError) as problem:
         _tell(tell, CannotStart.because_of(problem))
     except BaseException as problem:

@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import time
+import zlib
 from typing import NoReturn
 
 from gflow.launching import command, environment, oom, prctl, runfile, tree
@@ -130,6 +131,8 @@ class Shim:
             program = command.prepare(order, variables, spool_path, conditions)
         except (OSError, ValueError) as error:
             raise CannotStart.because_of(error) from None
+        except zlib.error as error:
+            raise CannotStart(f"cannot start: script or environment damaged: {error}") from None
         self._claim_line("spawning")
         self._command = self._start_in_group(program, conditions)
         os.chdir("/")
