@@ -140,9 +140,9 @@ class SupervisorOperations(PolicyOperations):
     ) -> Record:
         """Admit everything or nothing; see the protocol."""
         if key is None:
-            ids, position = await self._admit(peer, submissions, None)
+            ids, position = await self._admit(peer, submissions)
             return await self._submitted(ids, position, wait)
-        ids = await self._once((peer.uid, key), lambda: self._admit(peer, submissions, key))
+        ids = await self._once((peer.uid, key), lambda: self._admit(peer, submissions))
         # The first answer may not have been durable; by now it is, or this waits for it.
         return await self._submitted(ids, self._reactor.persister.link.add(()), wait)
 
@@ -186,16 +186,13 @@ class SupervisorOperations(PolicyOperations):
         return ended
 
     async def _admit(
-        self, peer: Peer, submissions: Sequence[Submission], key: str | None
+        self, peer: Peer, submissions: Sequence[Submission]
     ) -> tuple[tuple[int, ...], int]:
         """Check, reserve ids, admit: one request at a time, so that nothing comes in between."""
         data: dict[str, bytes] = {}
-        specs: list[Spec] = []
-        turn = Turn()
         for submission in submissions:
             data.update(submission.blobs)
-            specs.append(replace(submission.spec, request=key))
-            await turn.breathe()
+        specs = [submission.spec for submission in submissions]
         ended = await self._ends_in_history(specs)
         async with self._reactor.admission:
             refusal = self._reactor.persister.link.refusal()
