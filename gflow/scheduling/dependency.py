@@ -151,7 +151,7 @@ class Dependencies:
         open_ones = self.by_child.get(child.id, {}).items()
         counts = [three for index, three in open_ones if index not in child.met]
         if child.spec.dependency_mode == "any":
-            return all(never == pairs for pairs, _, never in counts)
+            return not child.met and all(never == pairs for pairs, _, never in counts)
         return any(never for _, _, never in counts)
 
 

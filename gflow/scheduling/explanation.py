@@ -8,7 +8,7 @@ from math import inf
 from gflow.model.job import Array, Job
 from gflow.model.resources import Resources
 from gflow.model.state import TERMINAL, Instant, Reason, State
-from gflow.scheduling import calendar, drain
+from gflow.scheduling import calendar, drain, fair_share
 from gflow.scheduling.account import Account
 from gflow.scheduling.backfill import reserve
 from gflow.scheduling.core import Core
@@ -104,6 +104,23 @@ def explain(core: Core, job_id: int, item: Item, now: Instant) -> Explanation:
             expected = (now.wall_s, at)
     position = core.queue.position(item) + 1 if queued and len(core.queue.buckets) < 2048 else None
     return Explanation(job_id, item.state, position, tuple(blockers), expected)
+
+
+def priority(core: Core, item: Item, now: Instant) -> dict[str, float]:
+    """What an item's points come from; more come first, ``top`` before all."""
+    settings = core.settings
+    user = core.accounts.get(("user", item.spec.user))
+    parts = {
+        "top": float(item.top),
+        "priority": item.priority * settings.priority_weight,
+        "fair_share": fair_share.factor(user) * settings.fair_share_weight,
+        "age": max(0.0, now.wall_s - item.submitted_at) / 3600.0 * settings.age_weight,
+    }
+    if item.spec.project is not None and settings.project_share_weight:
+        project = core.accounts.get(("project", item.spec.project))
+        parts["project_share"] = fair_share.factor(project) * settings.project_share_weight
+    parts["points"] = sum(parts.values()) - parts["top"]
+    return parts
 
 
 def wall(now: Instant, boot_s: float) -> float | None:

@@ -57,7 +57,9 @@ from gflow.scheduling import (
 )
 from gflow.scheduling.core import Core
 from gflow.scheduling.dispatch import dispatch
+from gflow.scheduling.drain import Drained
 from gflow.scheduling.explanation import Explanation
+from gflow.scheduling.forecast import Forecast, WhatIf
 from gflow.scheduling.load import History, load
 from gflow.scheduling.settings import Settings
 from gflow.scheduling.state import Item
@@ -300,15 +302,34 @@ class Scheduler:
 
     def explain(self, job_id: int, now: Instant) -> Explanation:
         """Why a job waits; raises Refused when it is not known."""
-        item = self._core.live.item(job_id)
-        if item is None:
-            found = self._core.live.array_of(job_id)
-            if found is None:
-                raise Refused(
-                    Refused.NOT_FOUND, f"cannot explain job {job_id}: there is no such job"
-                )
-            item = found[0]
+        item = self._item_of(job_id, "explain")
         return explanation.explain(self._core, job_id, item, now)
+
+    def _item_of(self, job_id: int, verb: str) -> Item:
+        item = self._core.live.item(job_id)
+        if item is not None:
+            return item
+        found = self._core.live.array_of(job_id)
+        if found is None:
+            raise Refused(Refused.NOT_FOUND, f"cannot {verb} job {job_id}: there is no such job")
+        return found[0]
+
+    def priority(self, job_id: int, now: Instant) -> dict[str, float]:
+        """The parts of a pending job's place in the order, in points; raises Refused."""
+        return explanation.priority(self._core, self._item_of(job_id, "rank"), now)
+
+    @property
+    def drained(self) -> Drained | None:
+        """Why the machine is being drained; None: it is not."""
+        return self._core.drain
+
+    def forecast(self, job_id: int, now: Instant) -> Forecast:
+        """When a pending job will start, to be worked out in steps; raises Refused if unknown."""
+        return Forecast(self._core, job_id, self._item_of(job_id, "explain"), now)
+
+    def what_if(self, specs: tuple[Spec, ...], now: Instant) -> WhatIf:
+        """When specs would start if submitted now and whom they would delay, in steps."""
+        return WhatIf(self._core, specs, now)
 
     def reason(self, item: Item) -> Reason | None:
         """The main reason why an item waits; None when it does not."""

@@ -70,6 +70,36 @@ def test_a_delay_counts_from_the_condition() -> None:
     assert starts(stage.pass_s(2)) == [child]
 
 
+def test_one_success_is_enough_beside_a_failure() -> None:
+    """In mode any a met condition counts, though the others never come true."""
+    stage = Stage()
+    a, b = stage.run(), stage.run()
+    stage.end(a, 1)
+    stage.end(b)
+    either = (*after("afterok", a), *after("afterok", b))
+    child = stage.submit(
+        spec(dependencies=either, dependency_mode="any", kill_on_invalid_dependency=True)
+    )
+    assert stage.state(child) is State.RUNNING
+
+
+def test_a_chain_of_many_thousands_is_harmless() -> None:
+    """A cycle at the end of a very long chain is found, and the chain falls without recursion."""
+    stage = Stage()
+    first = stage.run()
+    ids = [first]
+    for _ in range(30_000):
+        after_last = after("afterok", ids[-1])
+        ids.append(
+            stage.submit(spec(dependencies=after_last, kill_on_invalid_dependency=True))
+        )
+    with pytest.raises(Refused, match="wait for itself"):
+        stage.handle(Update(ids[1], 1000, {"dependencies": after("afterok", ids[-1])}))
+    stage.end(first, 1)
+    stage.settle()
+    assert stage.state(ids[-1]) is State.CANCELLED
+
+
 def test_any_needs_one_of_them() -> None:
     """In mode any one true condition is enough."""
     stage = Stage()

@@ -348,4 +348,4 @@ def test_usage_is_saved_when_its_curve_grows() -> None:
     for cpu_s, more in ((1.0, {}), (2.0, {}), (3.0, {"series": {"step_s": 2.0}})):
         stage.handle(Sampled(((job, 1, {"cpu_s": cpu_s, **more}),)))
         saved.append(stage.saved["job", job]["usage"]["cpu_s"])
-    assert (saved, stage.job(job).usage["cpu_s"]) == ([1.0, 1.0, 3.0], 3.0)
+    assert (saved, (stage.job(job).usage or {})["cpu_s"]) == ([1.0, 1.0, 3.0], 3.0)

@@ -1,0 +1,272 @@
+"""When jobs will start: the queue played forward on a copy, in steps that never take long.
+
+The copy is decided by the same code as the machine itself. Jobs are taken to run for their whole
+time limit; where limits are missing nobody can tell, and the answer becomes a range: at the
+earliest, jobs without a limit end at once; at the latest, never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from heapq import heapify, heapreplace
+from math import inf
+
+from gflow.model.action import Start
+from gflow.model.event import Submit
+from gflow.model.job import Job, Spec
+from gflow.model.state import ACTIVE, Instant, State
+from gflow.scheduling import admission, lifecycle, settling
+from gflow.scheduling.class_queue import id_of
+from gflow.scheduling.core import Core
+from gflow.scheduling.dispatch import dispatch
+from gflow.scheduling.machine import Happened
+from gflow.scheduling.state import BACKOFF, BEGIN, Item
+
+#: Items of the queue that are played at most; what stands behind them cannot be told.
+HORIZON = 2000
+
+
+class Play:
+    """One play of the queue. Call :meth:`step` until it is done."""
+
+    __slots__ = (
+        "_core",
+        "_items",
+        "_now",
+        "_optimistic",
+        "_source",
+        "_target_id",
+        "done",
+        "starts",
+    )
+
+    def __init__(
+        self,
+        source: Core,
+        now: Instant,
+        *,
+        target_id: int | None = None,
+        specs: tuple[Spec, ...] = (),
+        optimistic: bool = False,
+    ) -> None:
+        """``target_id``: stop when it has started. ``specs``: submitted on the copy as well."""
+        self._source = source
+        self._now = now
+        self._target_id = target_id
+        self._optimistic = optimistic
+        self._core = _empty_copy(source, now)
+        self._items: Iterator[Item] | None = _in_order(source, target_id)
+        for job_id in list(source.live.active):
+            _copy_active(self._core, source, job_id, now)
+        #: Id -> start in epoch seconds, of jobs and of arrays (their next task).
+        self.starts: dict[int, float] = {}
+        self.done = False
+        if specs:
+            self._core.id_floor_committed = 1 << 60
+            admission.submit(self._core, Submit(specs, 0), now)
+
+    def step(self, count: int) -> bool:
+        """Go on by ``count`` small steps (each well below a millisecond); whether it is done."""
+        while count > 0 and not self.done:
+            count -= 1
+            if self._items is None:
+                self._advance()
+                continue
+            item = next(self._items, None)
+            if item is None:
+                self._items = None
+                self._play()
+            elif item.state is State.PENDING:
+                _copy_pending(self._core, item, self._now)
+        return self.done
+
+    def _advance(self) -> None:
+        core, now = self._core, self._now
+        due = core.timers.next()
+        moments = [] if due is None else [due.boot_s, now.boot_s + due.wall_s - now.wall_s]
+        if core.ends:
+            moments.append(core.ends[0][0])
+        moment = min(moments, default=inf)
+        if moment == inf:
+            if not core.ends or not self._optimistic:
+                self.done = True
+                return
+            moment = now.boot_s
+            self._end(core.ends[0][1])
+        passed_s = max(0.0, moment - now.boot_s)
+        self._now = core.now = Instant(now.boot_s + passed_s, now.wall_s + passed_s)
+        while core.ends and core.ends[0][0] <= self._now.boot_s:
+            self._end(core.ends[0][1])
+        self._play()
+
+    def _end(self, job_id: int) -> None:
+        job = self._core.live.jobs[job_id]
+        if job.state is not State.COMPLETING:
+            lifecycle.move(self._core, job, Happened.EXITED, self._now, "expected")
+        lifecycle.end(self._core, job, State.COMPLETED, self._now, "expected")
+
+    def _play(self) -> None:
+        core = self._core
+        core.again = False
+        actions = settling.wake(core, self._now) + settling.settle(core, self._now)
+        actions += dispatch(core, self._now)
+        for action in actions:
+            if isinstance(action, Start):
+                for started in (action.job_id, action.array_id):
+                    if started is not None:
+                        self.starts.setdefault(started, self._now.wall_s)
+        core.live.changes.clear()
+        core.live.transitions.clear()
+        self.done = self._target_id in self.starts
+
+
+class Forecast:
+    """When one job will start: (earliest, latest) in epoch seconds once it is done."""
+
+    __slots__ = ("_earliest", "_latest", "job_id")
+
+    def __init__(self, source: Core, job_id: int, item: Item, now: Instant) -> None:
+        self.job_id = job_id
+        self._latest = Play(source, now, target_id=item.id)
+        self._earliest = Play(source, now, target_id=item.id, optimistic=True)
+
+    def step(self, count: int) -> bool:
+        """Go on by ``count`` small steps; whether it is done."""
+        if not self._latest.done:
+            return self._latest.step(count) and self._target(self._latest) is not None
+        return self._target(self._latest) is not None or self._earliest.step(count)
+
+    @property
+    def expected_start(self) -> tuple[float | None, float | None] | None:
+        """Earliest and latest start; the latest is None where limits are missing, all is None
+        where it stands too far behind or waits for something else than its turn."""
+        latest = self._target(self._latest)
+        if latest is not None:
+            return latest, latest
+        earliest = self._target(self._earliest)
+        return None if earliest is None else (earliest, None)
+
+    def _target(self, play: Play) -> float | None:
+        assert play._target_id is not None
+        return play.starts.get(play._target_id)
+
+
+class WhatIf:
+    """When a spec would start if it were submitted now, and whom it would delay."""
+
+    __slots__ = ("_first_id", "_with", "_without")
+
+    def __init__(self, source: Core, specs: tuple[Spec, ...], now: Instant) -> None:
+        """Raises Refused when the specs cannot be admitted."""
+        admission.check(source, specs, {})
+        self._first_id = source.next_id
+        self._without = Play(source, now, optimistic=True)
+        self._with = Play(source, now, specs=specs, optimistic=True)
+
+    def step(self, count: int) -> bool:
+        """Go on by ``count`` small steps; whether it is done."""
+        return self._with.step(count) and self._without.step(count)
+
+    @property
+    def starts_at(self) -> float | None:
+        """Start of the first spec in epoch seconds; None when it cannot be told."""
+        return self._with.starts.get(self._first_id)
+
+    def delayed(self) -> list[tuple[int, float, float | None]]:
+        """(id, start without, start with) of those that would start later, most delayed first."""
+        found = []
+        for item_id, before in self._without.starts.items():
+            after = self._with.starts.get(item_id)
+            if after is None or after > before:
+                found.append((item_id, before, after))
+        return sorted(found, key=lambda one: (-((one[2] or inf) - one[1]), one[0]))
+
+
+# --- copies -----------------------------------------------------------------------------------
+
+
+def _empty_copy(source: Core, now: Instant) -> Core:
+    core = Core(source.settings, source.capacity, source.boot_id)
+    core.now, core.ready, core.pass_wanted = now, True, True
+    core.next_id = source.next_id
+    core.drain = source.drain
+    core.calendar = dict(source.calendar)
+    core.calendar_due_at = source.calendar_due_at
+    if source.calendar_due_at != inf:
+        core.timers.at_wall(source.calendar_due_at, 0)
+    core.accounts.quotas = source.accounts.quotas
+    core.queue.bonuses = dict(source.queue.bonuses)
+    for key, account in source.accounts.known.items():
+        twin = core.accounts.get(key)
+        twin.max_running = account.max_running
+        twin.use_s, twin.use_at_boot_s = account.use_s, account.use_at_boot_s
+        twin.week, twin.week_gpu_s = account.week, account.week_gpu_s
+    return core
+
+
+def _copy_active(core: Core, source: Core, job_id: int, now: Instant) -> None:
+    job = replace(source.live.jobs[job_id])
+    if job.array_id is not None and job.array_id not in core.live.arrays:
+        array = source.live.arrays[job.array_id]
+        core.live.add(replace(array, pending=[], cancelled=[]))
+    core.live.add(job)
+    if job.array_id is not None:
+        tally = core.live.tallies[job.array_id]
+        tally.own[job.id - job.array_id - 1] = None
+        tally.active += job.state in ACTIVE
+    if job.state in ACTIVE:
+        core.cpuset.hold(job.cpu_ids)
+        lifecycle.occupy(core, job, now)
+
+
+def _copy_pending(core: Core, item: Item, now: Instant) -> None:
+    if isinstance(item, Job):
+        if core.live.item(item.id) is not None:
+            return
+        twin: Item = replace(item, spec=replace(item.spec, dependencies=()))
+        if item.array_id is not None and item.array_id not in core.live.arrays:
+            return
+    else:
+        known = core.live.arrays.get(item.id)
+        if known is not None:
+            known.pending = list(item.pending)
+            lifecycle.enter(core, known, now)
+            return
+        spec = replace(item.spec, dependencies=())
+        twin = replace(item, spec=spec, pending=list(item.pending), cancelled=[])
+    core.live.add(twin)
+    if isinstance(twin, Job) and twin.array_id is not None:
+        core.live.tallies[twin.array_id].own[twin.id - twin.array_id - 1] = None
+    lifecycle.enter(core, twin, now)
+
+
+def _in_order(source: Core, target_id: int | None) -> Iterator[Item]:
+    """Items of the queue in scheduling order up to the target; the target even if it waits."""
+    queue = source.queue
+    heap = []
+    for bucket in queue.buckets.values():
+        keys = iter(bucket.keys)
+        shift = bucket.bonus << 44
+        heap.append((next(keys) - shift, bucket.serial, shift, keys))
+    heapify(heap)
+    left = HORIZON
+    while heap and left:
+        rank, serial, shift, keys = heap[0]
+        key = next(keys, None)
+        # An exhausted bucket sinks to the end instead of being popped.
+        heapreplace(heap, (1 << 200 if key is None else key - shift, serial, shift, keys))
+        if rank == 1 << 200:
+            return
+        left -= 1
+        item = source.live.item(id_of(rank))
+        if item is not None:
+            yield item
+            if item.id == target_id:
+                return
+    target = None if target_id is None else source.live.item(target_id)
+    if target is not None and left:
+        waits = source.live.waits.get(target.id, 0)
+        # Only time is waited for; what others have to do first cannot be played.
+        if waits and not waits & ~(BEGIN | BACKOFF):
+            yield target

@@ -1,0 +1,149 @@
+"""Expected starts, from playing the queue forward on a copy."""
+
+from __future__ import annotations
+
+import pytest
+
+from gflow.errors import Refused
+from gflow.model.event import Drain
+from gflow.model.state import State
+from tests.scheduling.history import History
+from tests.scheduling.stage import Stage, after, capacity, spec, tasks
+
+
+def _expected(stage: Stage, job_id: int) -> tuple[float | None, float | None] | None:
+    """Seconds from now."""
+    forecast = stage.scheduler.forecast(job_id, stage.now)
+    while not forecast.step(1):
+        pass
+    found = forecast.expected_start
+    if found is None:
+        return None
+    earliest, latest = (None if at is None else at - stage.now.wall_s for at in found)
+    return earliest, latest
+
+
+def test_limits_tell_the_start_exactly() -> None:
+    """One after the other, each for its whole limit."""
+    stage = Stage()
+    stage.run(cpus=4, time_limit_s=100)
+    second = stage.submit(spec(cpus=4, time_limit_s=50))
+    third = stage.submit(spec(cpus=4, time_limit_s=10))
+    assert _expected(stage, second) == (100, 100)
+    assert _expected(stage, third) == (150, 150)
+
+
+def test_missing_limits_make_a_range() -> None:
+    """At the earliest now, at the latest nobody knows."""
+    stage = Stage()
+    stage.run(cpus=4)
+    second = stage.submit(spec(cpus=4, time_limit_s=50))
+    third = stage.submit(spec(cpus=4))
+    assert _expected(stage, second) == (0, None)
+    assert _expected(stage, third) == (50, None)
+
+
+def test_backfill_is_played_too() -> None:
+    """A short narrow job starts before the wide one ahead of it."""
+    stage = Stage()
+    stage.run(cpus=3, time_limit_s=100)
+    stage.run(cpus=1, time_limit_s=20)
+    wide = stage.submit(spec(cpus=4, time_limit_s=100))
+    short = stage.submit(spec(time_limit_s=60))
+    assert _expected(stage, wide) == (100, 100)
+    assert _expected(stage, short) == (20, 20)
+
+
+def test_arrays_and_their_limits_are_played() -> None:
+    """The next task of an array counts as its start."""
+    stage = Stage()
+    array = stage.submit(spec(cpus=2, array=tasks(3, limit=1), time_limit_s=30))
+    assert _expected(stage, array) == (30, 30)
+    last = stage.submit(spec(cpus=4, priority=1, time_limit_s=5))
+    assert _expected(stage, last) == (90, 90)
+
+
+def test_a_begin_time_is_waited_for() -> None:
+    """Free or not."""
+    stage = Stage()
+    job = stage.submit(spec(begin_at=stage.now.wall_s + 300))
+    assert _expected(stage, job) == (300, 300)
+
+
+def test_there_is_no_telling_while_held_or_drained() -> None:
+    """Somebody has to act first."""
+    stage = Stage()
+    held = stage.submit(spec(), hold="user")
+    assert _expected(stage, held) is None
+    stage.handle(Drain(0, "x"))
+    assert _expected(stage, stage.submit(spec())) is None
+
+
+def test_a_forecast_changes_nothing() -> None:
+    """It plays on a copy, whatever is going on."""
+    history = History(11)
+    history.run(120)
+    stage = history.stage
+    scheduler = stage.scheduler
+    before = [scheduler.record(key) for key in scheduler.keys()]  # noqa: SIM118
+    for item in list(stage.scheduler.in_states(frozenset({State.PENDING}))):
+        forecast = stage.scheduler.forecast(item.id, stage.now)
+        for _ in range(3000):
+            if forecast.step(1):
+                break
+    assert [scheduler.record(key) for key in scheduler.keys()] == before  # noqa: SIM118
+    history.run(50)
+
+
+def test_the_queue_may_change_while_it_is_played() -> None:
+    """Steps are taken between events."""
+    stage = Stage(capacity(cpus=2))
+    stage.run(cpus=2, time_limit_s=10)
+    jobs = [stage.submit(spec(cpus=2, time_limit_s=10)) for _ in range(5)]
+    forecast = stage.scheduler.forecast(jobs[-1], stage.now)
+    forecast.step(2)
+    stage.end(1)
+    while not forecast.step(1):
+        pass
+    assert forecast.expected_start is not None
+
+
+def test_what_if_tells_the_start_and_who_is_delayed() -> None:
+    """A higher job would start first and push the others back."""
+    stage = Stage()
+    stage.run(cpus=4, time_limit_s=100)
+    second = stage.submit(spec(cpus=4, time_limit_s=50))
+    play = stage.scheduler.what_if((spec(cpus=4, time_limit_s=30, priority=99),), stage.now)
+    while not play.step(1):
+        pass
+    assert play.starts_at == stage.now.wall_s + 100
+    at = stage.now.wall_s
+    assert play.delayed() == [(second, at + 100, at + 130)]
+    assert stage.scheduler.next_id == second + 1
+
+
+def test_what_can_never_run_is_refused_there_too() -> None:
+    """As at submission."""
+    stage = Stage()
+    with pytest.raises(Refused, match="99 cpus wanted"):
+        stage.scheduler.what_if((spec(cpus=99),), stage.now)
+
+
+def test_dependencies_leave_the_start_open() -> None:
+    """A parent may end in any way."""
+    stage = Stage()
+    parent = stage.run(time_limit_s=10)
+    child = stage.submit(spec(dependencies=after("afterok", parent)))
+    assert _expected(stage, child) is None
+
+
+def test_the_parts_of_a_priority() -> None:
+    """Points from priority, fair share and age."""
+    stage = Stage()
+    stage.run(cpus=4)
+    job = stage.submit(spec(cpus=4, priority=12))
+    stage.pass_s(7200)
+    parts = stage.scheduler.priority(job, stage.now)
+    assert parts["priority"] == 12_000 and parts["age"] == 2
+    assert 0 < parts["fair_share"] <= 900
+    assert parts["points"] == parts["priority"] + parts["fair_share"] + parts["age"]
