@@ -25,8 +25,6 @@ SHELL = ("bash", "-c")
 _MAX_WORDS = 100_000
 _MAX_COMMAND_BYTES = 4 << 20
 _MAX_PATH = 4096
-_RETRY_CAUSES = ("any", "oom", "timeout", "lost")
-_SCALABLE = ("memory", "time", "gpu_memory")
 
 
 class Invalid(ValueError):
@@ -308,23 +306,41 @@ def _condition(value: Any) -> Condition:
 
 
 def retries(value: Any) -> tuple[RetryRule, ...]:
-    """A number (for any cause), or ``[{"cause", "times", "scale"}, …]``."""
+    """A number (for any cause), or a list of ``{"cause", "times", "scale"}`` and ``"oom:2"``."""
     times = integer(0, 1_000_000)
+    if isinstance(value, str):
+        value = [value]
     if not isinstance(value, list):
         allowed = times(value)
         return (RetryRule("any", allowed),) if allowed else ()
-    rules = []
-    for item in value:
-        given = mapping(item)
-        if given.keys() - {"cause", "times", "scale"}:
-            raise Invalid("may have the keys cause, times and scale only")
-        cause = line(given.get("cause", "any"))
-        code = cause.removeprefix("exit=")
-        by_code = cause.startswith("exit=") and code.isascii() and code.isdigit() and len(code) < 4
-        if cause not in _RETRY_CAUSES and not (by_code and int(code) <= 255):
-            raise Invalid(f"has no cause {quoted(cause)}: {', '.join(_RETRY_CAUSES)} or exit=N")
-        rules.append(RetryRule(cause, times(given.get("times", 1)), _scale(given.get("scale"))))
+    rules = [_written_rule(item) if isinstance(item, str) else _rule(item) for item in value]
+    causes = [rule.cause for rule in rules]
+    for cause in causes:
+        if causes.count(cause) > 1:
+            raise Invalid(f"has two rules for {cause}")
     return tuple(rules)
+
+
+def _written_rule(text: str) -> RetryRule:
+    try:
+        cause, times, scale = grammar.parse_retry(line(text))
+    except GrammarError as error:
+        raise Invalid(f"cannot be used: {error}") from None
+    return RetryRule(cause, times, tuple(scale.items()))
+
+
+def _rule(value: Any) -> RetryRule:
+    given = mapping(value)
+    if given.keys() - {"cause", "times", "scale"}:
+        raise Invalid("may have the keys cause, times and scale only")
+    cause = line(given.get("cause", "any"))
+    try:
+        known = grammar.parse_retry_cause(cause, cause)
+    except GrammarError as error:
+        raise Invalid(f"cannot be used: {error}") from None
+    return RetryRule(
+        known, integer(0, 1_000_000)(given.get("times", 1)), _scale(given.get("scale"))
+    )
 
 
 def _scale(value: Any) -> tuple[tuple[str, float], ...]:
@@ -332,7 +348,7 @@ def _scale(value: Any) -> tuple[tuple[str, float], ...]:
         return ()
     factor = number(0.01, 100)
     return tuple(
-        (choice(*_SCALABLE)(name), factor(given)) for name, given in mapping(value).items()
+        (choice(*grammar.SCALABLE)(name), factor(given)) for name, given in mapping(value).items()
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from gflow.api.quantity import GrammarError, parse_duration, quoted
+from gflow.api.quantity import GrammarError, nearest, parse_duration, parse_signal, quoted
 
 #: Ids fit SQLite's integers.
 MAX_ID = 2**63 - 1
@@ -18,12 +18,19 @@ MAX_TASK = 2**31 - 1
 #: Jobs that one list of ids may name.
 MAX_LISTED = 100_000
 
+#: What a retry rule may be for, exit=N and signal=N apart, and what the next attempt gets more of.
+RETRY_CAUSES = ("any", "oom", "timeout", "lost")
+SCALABLE = ("memory", "time", "gpu_memory", "cpus")
+#: Cards of one machine.
+MAX_CARD = 1023
+
 DEPENDENCY_TYPES = ("afterok", "afterany", "afternotok", "after", "aftercorr", "singleton")
 
 _REFERENCE = re.compile(r"(\d+)(?:_(\d+))?", re.ASCII)
 _LAST = re.compile(r"@(?:~(\d+))?", re.ASCII)
 #: Commas outside brackets.
 _COMMA = re.compile(r",(?![^\[\]]*\])")
+_FACTOR = re.compile(r"\d{1,3}(?:\.\d{1,6})?", re.ASCII)
 _RANGE = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?", re.ASCII)
 
 
@@ -192,3 +199,88 @@ def _dependency_jobs(word: str, rest: str, text: str) -> tuple[list[str], float]
                 )
             delay_s = max(delay_s, parse_duration(minutes) or 0.0)
     return jobs, delay_s
+
+
+# --- retries, groups, cards ---------------------------------------------------------------------
+
+
+def parse_retry(text: str) -> tuple[str, int, dict[str, float]]:
+    """(cause, times, factors for the next attempt's request) of a retry rule.
+
+    ``any:2``, ``oom:2,memory*1.5``, ``timeout:1,time*2``, ``exit=75:5``, ``signal=SEGV:1``; without
+    a number once.
+    """
+    head, *factors = text.split(",")
+    word, colon, number = head.strip().partition(":")
+    times = number.strip() if colon else "1"
+    if not (times.isascii() and times.isdigit() and len(times) <= 6 and int(times) > 0):
+        raise GrammarError(
+            f"the retry {quoted(text)} has no number of times: any:2 or oom:2,memory*1.5"
+        )
+    scale: dict[str, float] = {}
+    for factor in factors:
+        name, value = _retry_factor(factor, text)
+        if name in scale:
+            raise GrammarError(f"the retry {quoted(text)} changes {name} twice")
+        scale[name] = value
+    return parse_retry_cause(word.strip(), text), int(times), scale
+
+
+def parse_retry_cause(word: str, text: str) -> str:
+    """The cause of a retry rule as it is kept: ``oom``, ``exit=75``, ``signal=11``."""
+    kind, equals, value = word.partition("=")
+    if kind == "exit" and value.isascii() and value.isdigit() and len(value) < 4:
+        if 1 <= int(value) <= 255:
+            return f"exit={int(value)}"
+        raise GrammarError(f"the retry {quoted(text)} has no exit code: 1 to 255, as in exit=75:5")
+    if kind == "signal" and equals:
+        return f"signal={parse_signal(value)}"
+    if word in RETRY_CAUSES:
+        return word
+    near = nearest(word, [*RETRY_CAUSES, "exit", "signal"])
+    hint = f"; did you mean {near}?" if near else ""
+    raise GrammarError(
+        f"the retry {quoted(text)} has no known cause: "
+        f"{', '.join(RETRY_CAUSES)}, exit=N or signal=NAME{hint}"
+    )
+
+
+def _retry_factor(factor: str, text: str) -> tuple[str, float]:
+    name, star, number = factor.strip().partition("*")
+    name = name.replace("-", "_")
+    if not star or name not in SCALABLE:
+        near = nearest(name, [*SCALABLE])
+        hint = f"; did you mean {near}*2?" if near else ""
+        raise GrammarError(
+            f"the retry {quoted(text)} can change {', '.join(SCALABLE)} only, "
+            f"as in memory*1.5{hint}"
+        )
+    if not _FACTOR.fullmatch(number) or not 0.01 <= float(number) <= 100:
+        raise GrammarError(
+            f"the retry {quoted(text)} has no factor from 0.01 to 100: {name}*1.5 or {name}*2"
+        )
+    return name, float(number)
+
+
+def parse_group(text: str) -> tuple[str, int | None]:
+    """(name, how many at once) of ``NAME`` or ``NAME%MAX``; None leaves the limit as it is."""
+    name, percent, limit = text.partition("%")
+    if not name or (percent and not (limit.isascii() and limit.isdigit() and len(limit) <= 7)):
+        raise GrammarError(f"the group {quoted(text)} is not understood: NAME or NAME%4")
+    if percent and int(limit) == 0:
+        raise GrammarError(f"the group {quoted(text)} could never run: its limit is 0")
+    return name, int(limit) if percent else None
+
+
+def parse_cards(text: str) -> list[int]:
+    """Indices of cards, ascending: ``0,2-3``."""
+    found: set[int] = set()
+    for item in text.split(","):
+        first, dash, last = item.strip().partition("-")
+        if not (first.isascii() and first.isdigit() and len(first) <= 4) or (dash and not last):
+            raise GrammarError(f"the cards {quoted(text)} are not understood: 0,2-3")
+        low, high = _ascending(first, last or first, item)
+        if high > MAX_CARD:
+            raise GrammarError(f"the cards {quoted(text)} go beyond {MAX_CARD}")
+        found.update(range(low, high + 1))
+    return sorted(found)

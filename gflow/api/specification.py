@@ -166,6 +166,8 @@ class Parser:
         command, args = _command_line(values)
         name = values.get("name") or _default_name(command)
         mode, conditions = values.get("dependencies") or ("all", ())
+        resources = _resources(values.get("resources") or {})
+        _check_retries(values, resources)
         return Spec(
             name=name,
             user=self._peer.user or str(self._peer.uid),
@@ -176,7 +178,7 @@ class Parser:
             script=script,
             args=args,
             env=env,
-            resources=_resources(values.get("resources") or {}),
+            resources=resources,
             dependencies=resolved(conditions, self._references),
             dependency_mode=values.get("dependency_mode") or mode,
             array=self._array(values.get("array")),
@@ -342,6 +344,21 @@ def _resources(raw: dict[str, Any]) -> Resources:
             f"{len(resources.gpus_allowed)} allowed cards"
         )
     return resources
+
+
+def _check_retries(values: dict[str, Any], resources: Resources) -> None:
+    """Refuse rules that would give the next attempt more of what was never limited."""
+    asked = {
+        "memory": resources.memory_bytes,
+        "gpu_memory": resources.gpu_memory_bytes,
+        "time": values.get("time_limit_s"),
+    }
+    for rule in values.get("retries") or ():
+        for name, _ in rule.scale:
+            if name in asked and not asked[name]:
+                raise Invalid(
+                    f"retries change {name} for {rule.cause}, but the job names no {name}"
+                )
 
 
 def _command_line(values: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -22,12 +22,9 @@ _PLAIN = {
     "output": "output_path",
     "error": "error_path",
     "open_mode": "open_mode",
-    "retries": "retries",
     "retry_delay": "retry_delay_s",
     "requeue": "requeue",
     "project": "project",
-    "group": "group",
-    "group_limit": "group_limit",
     "comment": "comment",
     "grace": "grace_period_s",
     "linger": "linger",
@@ -41,6 +38,7 @@ _RESOURCES = {
     "gpu_shared": "gpu_shared",
     "gres": "gres",
     "exclusive": "exclusive",
+    "gpus_allowed": "gpus_allowed",
 }
 #: Words of ``update --clear`` → key.
 CLEARABLE = {
@@ -53,6 +51,7 @@ CLEARABLE = {
     "group": "group",
     "comment": "comment",
     "grace": "grace_period_s",
+    "retries": "retries",
     "array-limit": "array_limit",
 }
 
@@ -70,7 +69,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help="memory on each card",
     )
-    add("--gpu-shared", action="store_true", default=None, help="share its cards with others")
+    add(
+        "--shared",
+        "--gpu-shared",
+        dest="gpu_shared",
+        action="store_true",
+        default=None,
+        help="share its cards with others, by --gpu-memory",
+    )
+    add(
+        "--gpus-allowed",
+        type=written(grammar.parse_cards),
+        metavar="CARDS",
+        help="only on these cards: 0,2-3",
+    )
     add(
         "--gres",
         type=written(quantity.parse_counts),
@@ -89,16 +101,29 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--dependency",
         type=written(_checked_dependency),
         metavar="LIST",
-        help="afterok:7:8,afterany:9 (all of them), afterok:7?afterok:8 (any), @",
+        help="afterok:7:8,afterany:9 (all of them), afterok:7?afterok:8 (any), after:7+10, "
+        "afternotok:7, aftercorr:7, singleton, @",
     )
-    add("--group", metavar="NAME", help="a group whose members run at most --group-limit at once")
-    add("--group-limit", type=whole(1, 1 << 20), metavar="N", help="see --group")
+    add(
+        "--group",
+        type=written(grammar.parse_group),
+        metavar="NAME[%%MAX]",
+        help="a group of which at most MAX run at once",
+    )
+    add("--group-limit", type=whole(1, 1 << 20), metavar="MAX", help="the same")
     after = parser.add_argument_group("what becomes of it")
     add = after.add_argument
     add("-o", "--output", metavar="PATH", help="its output: %%j id, %%A array, %%a task, %%x name")
     add("-e", "--error", metavar="PATH", help="its errors, if not with the output")
     add("--open-mode", choices=("append", "truncate"), help="what happens to an existing file")
-    add("--retries", "--retry", type=whole(0, 1_000_000), metavar="N", help="if it fails, again")
+    add("--retries", type=whole(0, 1_000_000), metavar="N", help="if it fails, again: any:N")
+    add(
+        "--retry",
+        action="append",
+        type=written(_checked_retry),
+        metavar="RULE",
+        help="again by cause: any:2, oom:2,memory*1.5, timeout:1,time*2, exit=75:5, lost:1",
+    )
     add("--retry-delay", type=written(_seconds), metavar="TIME", help="doubled each time")
     add(
         "--requeue",
@@ -122,6 +147,8 @@ def collect(options: argparse.Namespace) -> dict[str, Any]:
         if value is not None:
             check_text(value, attribute)
             spec[key] = None if value is _NO_LIMIT else value
+    spec.update(_retries(options))
+    spec.update(_group(options))
     resources = {
         key: getattr(options, attribute)
         for attribute, key in _RESOURCES.items()
@@ -129,6 +156,31 @@ def collect(options: argparse.Namespace) -> dict[str, Any]:
     }
     if resources:
         spec["resources"] = resources
+    return spec
+
+
+def _retries(options: argparse.Namespace) -> dict[str, Any]:
+    """Rules of --retry, and --retries as one of them; the numbers 0 and N stand for themselves."""
+    if not options.retry:
+        return {} if options.retries is None else {"retries": options.retries}
+    rules = list(options.retry)
+    if options.retries:
+        rules.append(f"any:{options.retries}")
+    return {"retries": rules}
+
+
+def _group(options: argparse.Namespace) -> dict[str, Any]:
+    """The group, and how many of it may run at once."""
+    spec: dict[str, Any] = {}
+    limit = options.group_limit
+    if options.group is not None:
+        spec["group"], said = options.group
+        check_text(spec["group"], "the group")
+        if said is not None and limit is not None:
+            raise Failure("the limit of the group is given twice: --group NAME%MAX", EXIT_USAGE)
+        limit = said if limit is None else limit
+    if limit is not None:
+        spec["group_limit"] = limit
     return spec
 
 
@@ -175,6 +227,11 @@ def _seconds(text: str) -> float:
 
 def _begin(text: str) -> float:
     return moment.parse_moment(text, time.time())
+
+
+def _checked_retry(text: str) -> str:
+    grammar.parse_retry(text)
+    return text
 
 
 def _checked_dependency(text: str) -> str:

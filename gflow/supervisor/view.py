@@ -156,6 +156,7 @@ def _spec_record(spec: Spec) -> Record:
             {"cause": rule.cause, "times": rule.times, "scale": dict(rule.scale)}
             for rule in spec.retries
         ],
+        "retry_delay_s": spec.retry_delay_s,
         "requeue": spec.requeue,
         "project": spec.project,
         "group": spec.group,
@@ -177,6 +178,7 @@ def resources_record(resources: Resources) -> Record:
         "gpu_shared": resources.gpu_shared,
         "gres": dict(resources.gres),
         "exclusive": resources.exclusive,
+        "gpus_allowed": list(resources.gpus_allowed),
     }
 
 

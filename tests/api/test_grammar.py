@@ -132,8 +132,70 @@ def test_other_dependencies_are_refused(text: str) -> None:
 @given(st.text(alphabet="0123456789-_,:%@~?+afterok ", max_size=30))
 def test_parsers_raise_nothing_but_grammar_errors(text: str) -> None:
     """Any text at all is parsed or is a GrammarError."""
-    for parse in (grammar.parse_references, grammar.parse_array, grammar.parse_dependencies):
+    for parse in (
+        grammar.parse_references,
+        grammar.parse_array,
+        grammar.parse_dependencies,
+        grammar.parse_retry,
+        grammar.parse_group,
+        grammar.parse_cards,
+    ):
         try:
             parse(text)
         except GrammarError as error:
             assert str(error).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("any:2", ("any", 2, {})),
+        ("oom", ("oom", 1, {})),
+        ("oom:2,memory*1.5", ("oom", 2, {"memory": 1.5})),
+        ("timeout:1,time*2,gpu-memory*1.1", ("timeout", 1, {"time": 2.0, "gpu_memory": 1.1})),
+        ("exit=75:5", ("exit=75", 5, {})),
+        ("signal=SEGV:1", ("signal=11", 1, {})),
+    ],
+)
+def test_retries_by_cause(text: str, rule: tuple[str, int, dict[str, float]]) -> None:
+    """Cause, number of times, and what the next attempt gets more of."""
+    assert grammar.parse_retry(text) == rule
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("oon:2", "did you mean oom?"),
+        ("any:0", "any:2"),
+        ("any:x", "number of times"),
+        ("exit=0:1", "1 to 255"),
+        ("exit:1", "exit=N"),
+        ("signal=NOPE:1", "NOPE"),
+        ("oom:2,memroy*1.5", "did you mean memory*2?"),
+        ("oom:2,memory*0", "0.01 to 100"),
+        ("oom:2,memory", "memory*1.5"),
+        ("oom:2,memory*2,memory*3", "twice"),
+    ],
+)
+def test_other_retries_are_refused(text: str, words: str) -> None:
+    """The sentence names the part and the nearest valid form."""
+    with pytest.raises(GrammarError) as refusal:
+        grammar.parse_retry(text)
+    assert words in str(refusal.value)
+
+
+def test_groups_with_their_limit() -> None:
+    """NAME alone leaves the limit as it is."""
+    assert grammar.parse_group("g") == ("g", None)
+    assert grammar.parse_group("g%4") == ("g", 4)
+    for text in ("", "%4", "g%", "g%x", "g%0"):
+        with pytest.raises(GrammarError):
+            grammar.parse_group(text)
+
+
+def test_cards_by_index() -> None:
+    """Lists and ranges, each card once."""
+    assert grammar.parse_cards("3,0-1,1") == [0, 1, 3]
+    for text in ("", "a", "1-", "3-1", "2000", "0,,1"):
+        with pytest.raises(GrammarError):
+            grammar.parse_cards(text)

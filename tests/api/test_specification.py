@@ -116,6 +116,12 @@ def test_dependencies_as_an_expression() -> None:
     assert spec.dependencies == (Dependency("afterok", (1,)), Dependency("afterany", (2,)))
 
 
+def test_retries_as_they_are_written() -> None:
+    """Rules may be written as on the command line, beside those that are objects."""
+    rules = parse(command=["true"], retries=["exit=75:5", {"cause": "lost"}]).spec.retries
+    assert rules == (RetryRule("exit=75", 5), RetryRule("lost", 1))
+
+
 def test_references_are_resolved_by_whoever_knows() -> None:
     """Tasks and @ are found by the caller beforehand; plain ids need nobody."""
     raw = {"command": ["true"], "dependencies": "afterok:7:8_3,afterany:@"}
@@ -175,6 +181,10 @@ def test_references_are_resolved_by_whoever_knows() -> None:
         ({"command": ["a"], "env": {"A": 1}}, "string"),
         ({"command": ["a"], "retries": -1}, "retries"),
         ({"command": ["a"], "retries": [{"cause": "bad"}]}, "cause"),
+        ({"command": ["a"], "retries": ["any:1", "any:2"]}, "two rules for any"),
+        ({"command": ["a"], "retries": "oon:2"}, "did you mean oom"),
+        ({"command": ["a"], "retries": ["oom:2,memory*2"]}, "names no memory"),
+        ({"command": ["a"], "retries": ["timeout:2,time*2"]}, "names no time"),
         ({"command": ["a"], "rlimits": {"X": 1}}, "NOFILE"),
         ({"command": ["a"], "open_mode": "w"}, "append"),
     ],

@@ -52,6 +52,35 @@ def test_options_become_a_spec(server: RunningServer, run: Run, tmp_path: Path) 
     assert spec.grace_period_s == 5.0 and spec.rlimits == (("NOFILE", 64, 64),)
 
 
+def test_retries_groups_and_cards(server: RunningServer, run: Run) -> None:
+    """--retry adds rules to --retries; a group brings its limit; cards are named by index."""
+    words = (
+        "--retry oom:2,memory*1.5 --retry exit=75:5 --retries 1 --mem 1G --group g%3 "
+        "-G 1 --gpu-memory 1G --shared --gpus-allowed 0,2-3"
+    )
+    result = run("submit", *words.split(), "true")
+    assert result.code == 0, result.err
+    spec = server.operations.submissions[0].spec
+    assert [(r.cause, r.times) for r in spec.retries] == [("oom", 2), ("exit=75", 5), ("any", 1)]
+    assert (spec.group, spec.group_limit) == ("g", 3)
+    assert spec.resources.gpu_shared and spec.resources.gpus_allowed == (0, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--retry oon:2 true", "did you mean oom?"),
+        ("--group g%0 true", "limit is 0"),
+        ("--group g%2 --group-limit 3 true", "twice"),
+        ("--gpus-allowed x true", "0,2-3"),
+    ],
+)
+def test_slips_of_the_hand_are_told(run: Run, words: str, said: str) -> None:
+    """One sentence with the valid form, exit 2, before anybody is asked."""
+    result = run("submit", *words.split())
+    assert result.code == 2 and said in result.err and len(result.err.splitlines()) == 1
+
+
 def test_options_after_the_command_are_the_commands(server: RunningServer, run: Run) -> None:
     """The first word ends our options."""
     run("submit", "prog", "-c", "9", "--json")
