@@ -26,8 +26,6 @@ class Marker:
     id_floor: int = 1
     #: Number of the session that ended orderly last, as the store counts them; None: none did.
     clean_session: int | None = None
-    #: Inode of the folder; another one means that the folder is a copy.
-    inode: int | None = None
 
 
 def inside(state_dir: str) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from gflow.errors import StoreError
 from gflow.persistence import floor, location, marker, schema, space, storefile, trouble, wal
 from gflow.persistence.codec import DamagedRecord
+from gflow.persistence.disown import disown
 from gflow.persistence.marker import Marker, MarkerFile
 from gflow.persistence.setting import Settings
 from gflow.persistence.store import Store, create
@@ -39,7 +40,7 @@ class Opening:
     session: int
     clean_shutdown: bool
     created: bool = False
-    #: The folder is a copy of another one: what it says about processes is not about ours.
+    #: The store was used in another folder before: its jobs' processes were disowned.
     copied: bool = False
     migrated_from: int | None = None
     #: Path of the backup made before a migration.
@@ -54,7 +55,7 @@ def open_store(settings: Settings) -> Opening:
     """Open the store of a state folder and begin a session. Raises StoreError."""
     state_dir, path = settings.state_dir, settings.store_path
     try:
-        inode = os.stat(state_dir).st_ino
+        os.stat(state_dir)
     except OSError as error:
         raise StoreError(f"cannot open the state folder {state_dir}: {error.strerror}") from error
     known = marker.read(marker.inside(state_dir))
@@ -67,12 +68,12 @@ def open_store(settings: Settings) -> Opening:
         if created:
             create(path)
         try:
-            opening = _open(settings, known, inode)
+            opening = _open(settings, known)
         except (sqlite3.Error, OSError) as error:
             ballast = space.Ballast(state_dir, settings.ballast_bytes)
             if trouble.classify(error) != "no_space" or not ballast.give_up():
                 raise
-            opening = _open(settings, known, inode)
+            opening = _open(settings, known)
     except sqlite3.Error as error:
         raise StoreError(explain(path, error)) from error
     except OSError as error:
@@ -112,7 +113,7 @@ def _refuse_surprise(known: Marker | None, presence: Presence, settings: Setting
         )
 
 
-def _open(settings: Settings, known: Marker | None, inode: int) -> Opening:
+def _open(settings: Settings, known: Marker | None) -> Opening:
     path = settings.store_path
     sizes = space.scale(space.total_bytes(settings.state_dir), settings.ballast_bytes)
     # A replacement comes after the death of a process, which damages no file.
@@ -130,9 +131,14 @@ def _open(settings: Settings, known: Marker | None, inode: int) -> Opening:
         clean = bool(last["clean"])
         warnings += _compare(known, last["number"], clean, path)
         check_later = settings.load and not _check(store, clean)
+        copied = store.is_copy
+        if copied:
+            store.begin()
+            disown(store)
+            store.commit()
         number = last["number"] + 1
         store.begin_session(number)
-        marker_file = _marker_file(settings, known, inode)
+        marker_file = _marker_file(settings, known)
         marker_file.establish()
     except BaseException:
         store.abandon()
@@ -142,7 +148,7 @@ def _open(settings: Settings, known: Marker | None, inode: int) -> Opening:
         marker_file,
         number,
         clean,
-        copied=known is not None and known.inode not in (None, inode),
+        copied=copied,
         migrated_from=migrated_from if backup else None,
         backup=backup,
         filesystem=location.filesystem_of(settings.state_dir),
@@ -217,13 +223,13 @@ def _check(store: Store, clean: bool) -> bool:
     return whole
 
 
-def _marker_file(settings: Settings, known: Marker | None, inode: int) -> MarkerFile:
+def _marker_file(settings: Settings, known: Marker | None) -> MarkerFile:
     """The marker of this session; its floor is looked for everywhere when something is missing."""
     if known is None or settings.init_empty:
         id_floor = floor.of_folder(settings.state_dir)
     else:
         id_floor = known.id_floor
-    return MarkerFile(settings.state_dir, Marker(machine_id(), id_floor=id_floor, inode=inode))
+    return MarkerFile(settings.state_dir, Marker(machine_id(), id_floor=id_floor))
 
 
 def explain(path: str, error: sqlite3.Error) -> str:

@@ -11,20 +11,15 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from gflow.errors import StoreError
-from gflow.model.state import ACTIVE
 from gflow.persistence import check, codec, floor, folder, marker, schema, storefile
-from gflow.persistence.codec import Item
+from gflow.persistence.disown import disown
 from gflow.persistence.marker import Marker
 from gflow.persistence.setting import store_path
-from gflow.persistence.store import FOLDER, Store
+from gflow.persistence.store import Store
 from gflow.process.identity import machine_id
-
-#: Above PID_MAX_LIMIT (proc_sys_kernel(5), pid_max): no process has it, and no call takes it amiss.
-NO_PID = (1 << 22) + 1
 
 
 def restore(backup: str, state_dir: str) -> dict[str, Any]:
@@ -43,7 +38,7 @@ def restore(backup: str, state_dir: str) -> dict[str, Any]:
         id_floor, live = _prepare(backup, making, id_floor)
         previous = _set_aside(path)
         # The marker first: a floor that is too high harms nobody.
-        known = Marker(machine_id(), id_floor=id_floor, inode=os.stat(state_dir).st_ino)
+        known = Marker(machine_id(), id_floor=id_floor)
         marker.write(marker.inside(state_dir), known)
         os.rename(making, path)
         folder.sync(state_dir)
@@ -74,8 +69,8 @@ def _prepare(backup: str, making: str, id_floor: int) -> tuple[int, int]:
             id_floor = max(id_floor, store.id_floor())
             store.begin()
             store.apply([codec.encode(("meta", "id_floor"), {"value": id_floor})])
-            if store.meta(FOLDER) != folder.identity(os.path.dirname(making)):
-                store.apply(_without_processes(store))
+            if store.is_copy:
+                disown(store)
             store.commit()
             live = store.figures()["live"]
             store.close(store.session()["number"])
@@ -85,20 +80,6 @@ def _prepare(backup: str, making: str, id_floor: int) -> tuple[int, int]:
         raise StoreError(f"cannot restore {backup}: {error}") from error
     _sync(making)
     return id_floor, live
-
-
-def _without_processes(store: Store) -> Iterator[Item]:
-    """Active jobs, with processes that nobody can be: those they name belong to another folder.
-
-    So their attempts count as lost, unless a run file here says otherwise; and nobody signals them.
-    """
-    nobody = {"boot_id": "", "pid": NO_PID, "start_ticks": 0}
-    rows = store.connection.execute("SELECT id, crc, record FROM live WHERE kind = 'job'")
-    for id, crc, payload in rows.fetchall():
-        record = codec.decode(Item(("job", id), crc, payload))
-        assert isinstance(record, dict)
-        if record.get("state") in ACTIVE:
-            yield codec.encode(("job", id), {**record, "shim": nobody, "process": nobody})
 
 
 def _floor_of_present_store(path: str) -> int:

@@ -89,6 +89,15 @@ class Store:
         assert isinstance(record, dict)
         return record
 
+    @property
+    def is_copy(self) -> bool:
+        """Whether it was used in another folder last."""
+        try:
+            where = self.meta(FOLDER)
+        except DamagedRecord:
+            return False
+        return where is not None and where != folder.identity(os.path.dirname(self.path))
+
     def begin_session(self, number: int) -> None:
         """Take the write lock and note that the store is in use, and where. Commits."""
         where = folder.identity(os.path.dirname(self.path))

@@ -11,6 +11,7 @@ from gflow.errors import Refused, StoreError
 from gflow.model.record import Key, Record
 from gflow.persistence import message, restore
 from gflow.persistence.check import check_file
+from gflow.persistence.disown import NO_PID
 from tests.persistence.harness import Supervisor, job
 
 
@@ -139,7 +140,7 @@ def test_processes_of_another_folder_are_not_ours(
     record = Supervisor(target).loaded()[0][("job", 1)]
     assert isinstance(record, dict)
     pids = {record["process"]["pid"], record["shim"]["pid"]}
-    assert pids == {restore.NO_PID if elsewhere else 1}
+    assert pids == {NO_PID if elsewhere else 1}
 
 
 def test_a_damaged_backup_changes_nothing(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gflow.errors import StoreError
-from gflow.persistence import marker, opening
+from gflow.persistence import codec, disown, history, marker, opening
 from gflow.persistence.opening import Opening, open_store
 from gflow.persistence.setting import Settings
 from tests.persistence.harness import job
@@ -184,11 +184,28 @@ def test_a_folder_of_another_machine_is_refused(used: str) -> None:
 
 
 def test_a_copied_folder_is_noticed(used: str, tmp_path: Path) -> None:
-    """A copy tells that it is one: its run files speak of other people's processes."""
+    """A copy tells that it is one, the original does not."""
     copy = str(tmp_path / "copy")
     shutil.copytree(used, copy)
     assert open_in(copy).copied
     assert not open_in(used).copied
+
+
+def test_a_copied_store_names_no_process(used: str, tmp_path: Path) -> None:
+    """Even the file alone, put into another folder: running jobs are disowned, others are not."""
+    opened = open_in(used)
+    somebody = {"boot_id": "b", "pid": 1, "start_ticks": 1}
+    running = job(2, "RUNNING", shim=somebody, process=somebody)
+    write(opened.store, {("job", 2): running})
+    close(opened)
+    folder = tmp_path / "other"
+    folder.mkdir()
+    shutil.copy(f"{used}/state.db", folder)
+    store = open_in(str(folder)).store
+    records = [history.job(store, id) for id in (1, 2)]
+    first, second = [codec.decode(item) for item in records if item is not None]
+    assert first == job(1)
+    assert isinstance(second, dict) and second["process"]["pid"] == disown.NO_PID
 
 
 def test_a_damaged_marker_is_told(used: str) -> None:
