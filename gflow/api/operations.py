@@ -199,6 +199,10 @@ class Operations(Protocol):
         """The shape of ``status --json`` (DESIGN, section 7)."""
         ...
 
+    async def metrics(self, peer: Peer) -> str:
+        """Figures in Prometheus' text format."""
+        ...
+
     async def ping(self, peer: Peer) -> Record:
         """``{"version": str, "pid": int}``, at once."""
         ...

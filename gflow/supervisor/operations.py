@@ -33,7 +33,7 @@ from gflow.scheduling import codec, numbering
 from gflow.supervisor import access, clock, view
 from gflow.supervisor.policy import PolicyOperations
 from gflow.supervisor.reactor import Reactor
-from gflow.supervisor.status import describe
+from gflow.supervisor.status import describe, metrics
 
 #: Specs admitted in one turn: about a millisecond.
 _SLICE_SPECS = 25
@@ -550,6 +550,10 @@ class SupervisorOperations(PolicyOperations):
     async def status(self, peer: Peer) -> Record:
         """The shape of ``status --json``."""
         return describe(self._reactor)
+
+    async def metrics(self, peer: Peer) -> str:
+        """The text of ``/v1/metrics``."""
+        return metrics(self._reactor)
 
     async def ping(self, peer: Peer) -> Record:
         """At once."""

@@ -37,6 +37,7 @@ from gflow.supervisor.gpu_port import GpuPort
 from gflow.supervisor.launcher_port import LauncherPort
 from gflow.supervisor.logger_port import LoggerPort
 from gflow.supervisor.loop import GapMeter
+from gflow.supervisor.metric import Tally
 from gflow.supervisor.monitor_port import MonitorPort
 from gflow.supervisor.persister_port import PersisterPort
 from gflow.supervisor.port import Port
@@ -115,8 +116,8 @@ class Reactor:
         self._accounts: dict[int, tuple[str, int]] = {}
         #: Held while a list is admitted, so that one list at a time is saved together.
         self.admission = asyncio.Lock()
-        #: Starts, ends and the like since the supervisor began, by name.
-        self.counters: dict[str, int] = {"starts": 0, "ends": 0}
+        #: What happened since the supervisor began.
+        self.tally = Tally()
         #: (position, job id, attempt): run files that go once the position is durable.
         self._forgets: deque[tuple[int, int, int]] = deque()
         #: Ended jobs whose blobs leave memory once their records, and the blobs before, are saved.
@@ -237,6 +238,7 @@ class Reactor:
                 gathered["blob", name] = None
         gathered.update(dict.fromkeys(keys))
         self._admitted += len(event.specs)
+        self.tally.submitted += len(event.specs)
         if self._admitted >= _FREEZE_EVERY:
             self._admitted = 0
             gc.freeze()
@@ -258,12 +260,18 @@ class Reactor:
             case Changed():
                 self._on_changed(action)
             case Start():
-                self.counters["starts"] += 1
+                self._count_start(action)
                 self.launcher.start(action)
             case Kill():
                 self.launcher.kill(action)
             case Signal():
                 self.launcher.signal(action)
+
+    def _count_start(self, order: Start) -> None:
+        self.tally.started += 1
+        job = self.scheduler.job(order.job_id)
+        if job is not None and job.started_at is not None and job.eligible_at is not None:
+            self.tally.waits.add(max(0.0, job.started_at - job.eligible_at))
 
     def _on_changed(self, changed: Changed) -> None:
         item = self.scheduler.item(changed.job_id)
@@ -279,7 +287,7 @@ class Reactor:
             event["array_id"] = item.array_id
         self.feed.publish(event)
         if changed.state in TERMINAL:
-            self.counters["ends"] += 1
+            self.tally.ended[changed.state] += 1
             self._releases.append(changed.job_id)
             for future in self._ended.pop(changed.job_id, ()):
                 if not future.done():

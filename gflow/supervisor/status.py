@@ -8,7 +8,7 @@ from typing import Any
 
 import gflow
 from gflow.model.resources import Capacity
-from gflow.supervisor import card
+from gflow.supervisor import card, metric
 from gflow.supervisor.reactor import Reactor
 
 
@@ -36,14 +36,29 @@ def describe(reactor: Reactor) -> dict[str, Any]:
         "processes": reactor.processes(),
         "loop_gap_ms": reactor.meter.take(),
         "jobs": {state.value: count for state, count in scheduler.counts().items() if count},
-        "starts": reactor.counters["starts"],
-        "ends": reactor.counters["ends"],
+        "starts": reactor.tally.started,
+        "ends": sum(reactor.tally.ended.values()),
         "events": reactor.feed.last_id,
         "blob_bytes": reactor.blobs.total_bytes,
         "resources": {"total": _total(capacity), "free": free},
         "gpus": cards(reactor),
         "config": reactor.config.sources,
     }
+
+
+def metrics(reactor: Reactor) -> str:
+    """The same for monitoring systems, in Prometheus' text format."""
+    scheduler = reactor.scheduler
+    return metric.page(
+        uptime_s=time.monotonic() - reactor.began_s,
+        counts=scheduler.counts(),
+        tally=reactor.tally,
+        loop=reactor.meter.histogram(),
+        processes=reactor.processes(),
+        total=_total(scheduler.capacity),
+        free=scheduler.free(),
+        cards=cards(reactor),
+    )
 
 
 def cards(reactor: Reactor) -> list[dict[str, Any]]:

@@ -215,6 +215,9 @@ class FakeOperations:
             "gpus": [],
         }
 
+    async def metrics(self, peer: Any) -> Any:
+        return "gflow_jobs 1\n"
+
     async def ping(self, peer: Any) -> Any:
         return {"version": "0.1.0", "pid": os.getpid(), "peer": asdict(peer)}
 

@@ -57,6 +57,7 @@ class Routes:
             web.get("/v1/history", self.history),
             web.get("/v1/events", self.events),
             web.get("/v1/status", self.status),
+            web.get("/v1/metrics", self.metrics),
             web.get("/v1/ping", self.ping),
             web.post("/v1/backup", self.backup),
             web.post("/v1/check", self.check),
@@ -266,6 +267,13 @@ class Routes:
         """How the supervisor and its processes are."""
         Query(request)
         return _answer(await self._operations.status(_peer(request)))
+
+    async def metrics(self, request: web.Request) -> web.StreamResponse:
+        """Figures for Prometheus."""
+        Query(request)
+        text = await self._operations.metrics(_peer(request))
+        kind = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        return web.Response(body=text.encode(), headers=kind)
 
     async def ping(self, request: web.Request) -> web.StreamResponse:
         """Whether it answers."""
