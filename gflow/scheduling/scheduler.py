@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from gflow.errors import Refused
@@ -300,10 +301,16 @@ class Scheduler:
         """Whether memory knows the state of this job, task or array."""
         return admission.known(self._core, job_id)
 
-    def explain(self, job_id: int, now: Instant) -> Explanation:
-        """Why a job waits; raises Refused when it is not known."""
-        item = self._item_of(job_id, "explain")
-        return explanation.explain(self._core, job_id, item, now)
+    def explain(self, job_id: int, now: Instant, forecast: Forecast | None = None) -> Explanation:
+        """Why a job waits; raises Refused when it is not known.
+
+        ``forecast``: one of the same job that is done, for its expected start. Without it only the
+        first in line has one.
+        """
+        found = explanation.explain(self._core, job_id, self._item_of(job_id, "explain"), now)
+        if forecast is None or found.state is not State.PENDING:
+            return found
+        return replace(found, expected_start=forecast.expected_start)
 
     def _item_of(self, job_id: int, verb: str) -> Item:
         item = self._core.live.item(job_id)

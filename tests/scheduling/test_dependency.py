@@ -90,9 +90,7 @@ def test_a_chain_of_many_thousands_is_harmless() -> None:
     ids = [first]
     for _ in range(30_000):
         after_last = after("afterok", ids[-1])
-        ids.append(
-            stage.submit(spec(dependencies=after_last, kill_on_invalid_dependency=True))
-        )
+        ids.append(stage.submit(spec(dependencies=after_last, kill_on_invalid_dependency=True)))
     with pytest.raises(Refused, match="wait for itself"):
         stage.handle(Update(ids[1], 1000, {"dependencies": after("afterok", ids[-1])}))
     stage.end(first, 1)

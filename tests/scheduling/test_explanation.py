@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from gflow.errors import Refused
-from gflow.model.event import Hold
-from gflow.model.state import Reason
+from gflow.model.event import Hold, Wake
+from gflow.model.job import Array, Job
+from gflow.model.state import Reason, State
+from gflow.scheduling.dependency import satisfied
+from tests.scheduling.history import History
 from tests.scheduling.stage import Stage, after, capacity, spec, tasks
 
 
@@ -99,3 +102,49 @@ def test_unknown_jobs_cannot_be_explained() -> None:
     with pytest.raises(Refused) as refusal:
         Stage().scheduler.explain(5, Stage().now)
     assert refusal.value.kind == Refused.NOT_FOUND
+
+
+_GATES = {
+    "Dependency": {Reason.DEPENDENCY, Reason.DEPENDENCY_NEVER_SATISFIED},
+    "hold": {Reason.HELD_USER, Reason.HELD_ADMIN},
+    "time": {Reason.BEGIN_TIME, Reason.BACKOFF},
+    "limit": {Reason.QUOTA, Reason.GROUP_LIMIT, Reason.ARRAY_TASK_LIMIT},
+    "resources": {Reason.RESOURCES, Reason.GPUS_UNKNOWN},
+    "others": {Reason.PRIORITY, Reason.RESERVATION, Reason.DRAINED},
+}
+
+
+def _closed_gates(stage: Stage, item: Job | Array) -> set[str]:
+    """What really keeps an item from starting, worked out without the explanation."""
+    core, now = stage.scheduler._core, stage.now
+    closed = set()
+    if not satisfied(item, item.met):
+        closed.add("Dependency")
+    if item.hold is not None:
+        closed.add("hold")
+    not_before = [item.spec.begin_at, getattr(item, "not_before_at", None)]
+    if any(at is not None and at > now.wall_s for at in not_before):
+        closed.add("time")
+    if any(account.refuses(item.spec.resources) for account in core.accounts_of(item)):
+        closed.add("limit")
+    if not core.pool.fits(item.spec.resources):
+        closed.add("resources")
+    return closed
+
+
+@pytest.mark.parametrize("seed", range(300, 315))
+def test_explanations_are_true_and_complete(seed: int) -> None:
+    """Each blocker is real, none is missing: without all of them the job would have started."""
+    history = History(seed)
+    for _ in range(12):
+        history.run(10)
+        stage = history.stage
+        stage.scheduler._core.pass_wanted = True
+        stage.handle(Wake())
+        for item in list(stage.scheduler.in_states(frozenset({State.PENDING}))):
+            if isinstance(item, Array) and not item.pending:
+                continue
+            found = {one.reason for one in stage.scheduler.explain(item.id, stage.now).blockers}
+            named = {gate for gate, reasons in _GATES.items() if reasons & found}
+            assert named - {"others"} == _closed_gates(stage, item), item.id
+            assert named, item.id

@@ -1,0 +1,55 @@
+"""A wide job never starves: the bound of ``starvation_after_s``, shown with random arrivals."""
+
+from __future__ import annotations
+
+import random
+from math import inf
+
+import pytest
+
+from gflow.model.state import State
+from tests.scheduling.stage import Stage, capacity, spec
+
+#: No narrow job runs longer.
+_LONGEST_S = 300.0
+_STARVATION_S = 600.0
+
+
+def _wait_of_a_wide_job(seed: int, starvation_after_s: float, limited: float) -> float:
+    """How long the first in line, which wants the whole machine, waits in a narrow stream."""
+    draw = random.Random(seed)
+    stage = Stage(
+        capacity(cpus=4, gpus=2), starvation_after_s=starvation_after_s, fair_share_weight=0.0
+    )
+    ends: dict[int, float] = {}
+    wide, since = 0, 0.0
+    for turn in range(400):
+        limit_s = _LONGEST_S if draw.random() < limited else None
+        cpus, gpus = draw.choice([1, 1, 2]), draw.choice([0, 0, 1])
+        stage.submit(spec(time_limit_s=limit_s, cpus=cpus, gpus=gpus))
+        if turn == 20:
+            wide = stage.submit(spec("wide", priority=11, cpus=4, gpus=draw.choice([0, 2])))
+            since = stage.now.boot_s
+        for job in stage.scheduler.active():
+            runs_s = draw.uniform(100.0, _LONGEST_S)
+            if ends.setdefault(job.id, stage.now.boot_s + runs_s) <= stage.now.boot_s:
+                stage.end(job.id)
+        if wide and stage.state(wide) is not State.PENDING:
+            return stage.now.boot_s - since
+        stage.pass_s(10.0)
+    return inf
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("limited", [1.0, 0.7, 0.0])
+def test_the_wait_of_a_wide_job_is_bounded(seed: int, limited: float) -> None:
+    """With limits by the longest of them, else by starvation_after and the longest run."""
+    bound_s = _LONGEST_S if limited == 1.0 else _STARVATION_S + _LONGEST_S
+    assert _wait_of_a_wide_job(seed, _STARVATION_S, limited) <= bound_s + 20.0
+
+
+def test_without_reservations_it_would_starve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The canary: the same streams under a greedy policy keep the wide job out for long."""
+    monkeypatch.setattr("gflow.scheduling.dispatch.reserve", lambda *_: None)
+    waits = [_wait_of_a_wide_job(seed, _STARVATION_S, limited=0.7) for seed in range(4)]
+    assert max(waits) > _STARVATION_S + _LONGEST_S + 20.0
