@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gflow.errors import Refused
-from gflow.model.event import Cancel, Requeue, Submit, Update
+from gflow.model.action import Admitted
+from gflow.model.event import Cancel, Requeue, Submit, Update, Wake
 from gflow.model.job import ArraySpec, Dependency, RetryRule
 from gflow.model.state import State
 from tests.scheduling.stage import Stage, after, capacity, spec, starts, tasks
@@ -86,15 +87,18 @@ def test_one_success_is_enough_beside_a_failure() -> None:
 def test_a_chain_of_many_thousands_is_harmless() -> None:
     """A cycle at the end of a very long chain is found, and the chain falls without recursion."""
     stage = Stage()
-    first = stage.run()
-    ids = [first]
-    for _ in range(30_000):
-        after_last = after("afterok", ids[-1])
-        ids.append(stage.submit(spec(dependencies=after_last, kill_on_invalid_dependency=True)))
+    core, now = stage.scheduler, stage.now  # without the stage's checks after every event
+    ids = [stage.run()]
+    for _ in range(25_000):
+        wanted = spec(dependencies=after("afterok", ids[-1]), kill_on_invalid_dependency=True)
+        admitted = core.handle(Submit((wanted,), 1000, (None,)), now)[0]
+        assert isinstance(admitted, Admitted)
+        ids += admitted.job_ids
     with pytest.raises(Refused, match="wait for itself"):
-        stage.handle(Update(ids[1], 1000, {"dependencies": after("afterok", ids[-1])}))
-    stage.end(first, 1)
-    stage.settle()
+        core.handle(Update(ids[1], 1000, {"dependencies": after("afterok", ids[-1])}), now)
+    core.handle(Cancel(ids[1], 1000), now)
+    while core.next_wakeup() == now:
+        core.handle(Wake(), now)
     assert stage.state(ids[-1]) is State.CANCELLED
 
 
