@@ -299,6 +299,22 @@ class Client:
         """Looks out for a job's end while its caller does something else."""
         return EndWatch(self, job)
 
+    def report(
+        self,
+        *,
+        by: Sequence[str] = ("user",),
+        since: float | None = None,
+        before: float | None = None,
+        user: str | None = None,
+        project: str | None = None,
+    ) -> Record:
+        """``{"by", "rows"}``: sums over ended jobs, per ``user``, ``project``, ``day``, ``state``.
+
+        ``since`` and ``before`` are epoch seconds; the days that they fall on count whole (UTC).
+        """
+        asked = {"since": since, "before": before, "user": user, "project": project}
+        return self._call("GET", "/v1/report" + wire.query({"by": list(by), **asked}))
+
     # --- the service ------------------------------------------------------------------------
 
     def status(self) -> Record:

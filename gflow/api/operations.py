@@ -199,6 +199,19 @@ class Operations(Protocol):
         """The shape of ``status --json`` (DESIGN, section 7)."""
         ...
 
+    async def report(
+        self,
+        peer: Peer,
+        *,
+        by: Sequence[str],
+        since: float | None,
+        before: float | None,
+        user: str | None,
+        project: str | None,
+    ) -> Record:
+        """``{"by": […], "rows": […]}``: sums over ended jobs; a row per group, in their order."""
+        ...
+
     async def metrics(self, peer: Peer) -> str:
         """Figures in Prometheus' text format."""
         ...

@@ -61,7 +61,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     resources = parser.add_argument_group("what it needs")
     add = resources.add_argument
     add("-c", "--cpus", type=whole(1, 65536), metavar="N", help="processors (1)")
-    add("--mem", type=written(quantity.parse_size), metavar="SIZE", help="memory: 500M, 20G")
+    add(
+        *("--mem", "--memory"),
+        type=written(quantity.parse_size),
+        metavar="SIZE",
+        help="memory: 500M, 20G",
+    )
     add("-G", "--gpus", type=whole(0, 1024), metavar="N", help="graphics cards (0)")
     add(
         "--gpu-memory",

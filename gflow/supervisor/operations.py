@@ -30,7 +30,7 @@ from gflow.model.job import Array, Job, Spec
 from gflow.model.record import Key
 from gflow.model.state import LIVE, TERMINAL, State
 from gflow.scheduling import codec, numbering
-from gflow.supervisor import access, clock, view
+from gflow.supervisor import access, clock, report, view
 from gflow.supervisor.policy import PolicyOperations
 from gflow.supervisor.reactor import Reactor
 from gflow.supervisor.status import describe, metrics
@@ -550,6 +550,22 @@ class SupervisorOperations(PolicyOperations):
     async def status(self, peer: Peer) -> Record:
         """The shape of ``status --json``."""
         return describe(self._reactor)
+
+    async def report(
+        self,
+        peer: Peer,
+        *,
+        by: Sequence[str],
+        since: float | None,
+        before: float | None,
+        user: str | None,
+        project: str | None,
+    ) -> Record:
+        """Sums over ended jobs, from the store."""
+        name = None if user is None else self._user_word(user)
+        asked = report.question(by, since, before, name, project)
+        answer = await self._reactor.persister.query("summary", asked)
+        return {"by": list(by), "rows": report.rows(answer.value, by)}
 
     async def metrics(self, peer: Peer) -> str:
         """The text of ``/v1/metrics``."""

@@ -215,6 +215,13 @@ class FakeOperations:
             "gpus": [],
         }
 
+    async def report(self, peer: Any, *, by: Any, **asked: Any) -> Any:
+        sums = {"wait_s": 60.0, "elapsed_s": 7200.0, "cpu_s": 3600.0, "cpu_asked_s": 7200.0}
+        sums |= {"gpu_s": 0.0, "gpu_asked_s": 0.0}
+        sums |= {"memory_byte_s": 1 << 30, "memory_asked_byte_s": 4 << 30}
+        row = {**dict.fromkeys(by, "=ada"), "jobs": 2, "states": {"COMPLETED": 1, "FAILED": 1}}
+        return {"by": list(by), "rows": [{**row, **sums}], "asked": asked}
+
     async def metrics(self, peer: Any) -> Any:
         return "gflow_jobs 1\n"
 

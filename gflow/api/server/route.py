@@ -56,6 +56,7 @@ class Routes:
             web.post("/v1/actions/{action}", self.act_on_many),
             web.get("/v1/history", self.history),
             web.get("/v1/events", self.events),
+            web.get("/v1/report", self.report),
             web.get("/v1/status", self.status),
             web.get("/v1/metrics", self.metrics),
             web.get("/v1/ping", self.ping),
@@ -208,6 +209,23 @@ class Routes:
             last_id,
             jobs,
         )
+
+    async def report(self, request: web.Request) -> web.StreamResponse:
+        """Sums over ended jobs; ``by`` (repeated): what rows are told apart by."""
+        asked = Query(request, "by", "since", "before", "user", "project")
+        since, before = (
+            None if asked.text(key) is None else asked.number(key, 0, 0, 1 << 36)
+            for key in ("since", "before")
+        )
+        answer = await self._operations.report(
+            _peer(request),
+            by=tuple(dict.fromkeys(asked.words("by") or ("user",))),
+            since=since,
+            before=before,
+            user=asked.text("user"),
+            project=asked.text("project"),
+        )
+        return _answer(answer)
 
     # --- changing ---------------------------------------------------------------------------
 
