@@ -59,6 +59,14 @@ _FALLBACKS: dict[str, Any] = {
     "size": 0,
     "pending": None,
 }
+#: Fields that a record must have or be given, by class.
+_REQUIRED = {
+    of: [name for name, default in known.items() if default is _NOTHING and name in _FALLBACKS]
+    for of, known in _DEFAULTS.items()
+}
+#: What JSON holds as the fact itself; the rest is converted.
+_SCALARS = frozenset({int, str, float, bool, type(None)})
+_STATES = frozenset({"state", "ending"})
 
 
 # --- to records ---------------------------------------------------------------------------------
@@ -125,11 +133,16 @@ class Decoder:
     def _fields(
         self, of: type, record: Mapping[str, Any], convert: Callable[[str, Any], Any]
     ) -> dict[str, Any]:
+        known = _DEFAULTS[of]
         found: dict[str, Any] = {}
-        for name, default in _DEFAULTS[of].items():
-            if name in record:
-                found[name] = convert(name, record[name])
-            elif default is _NOTHING and name in _FALLBACKS:
+        for name, value in record.items():
+            if type(value) in _SCALARS and name not in _STATES:
+                if name in known:
+                    found[name] = value
+            elif name in known:
+                found[name] = convert(name, value)
+        for name in _REQUIRED[of]:
+            if name not in found:
                 found[name] = _FALLBACKS[name]
         return found
 
@@ -138,7 +151,7 @@ class Decoder:
             return None
         if name == "spec":
             return self.spec(value)
-        if name in ("state", "ending"):
+        if name in _STATES:
             return State(value)
         if name in ("shim", "process"):
             return Process(**self._fields(Process, value, _as_is))
@@ -170,7 +183,9 @@ def _as_tuple(name: str, value: Any) -> Any:
 
 
 def _tupled(value: Any) -> Any:
-    return tuple(map(_tupled, value)) if isinstance(value, list | tuple) else value
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple([part if type(part) in _SCALARS else _tupled(part) for part in value])
 
 
 def decode(key: Key, record: Mapping[str, Any]) -> Job | Array:

@@ -43,7 +43,15 @@ class Pair(NamedTuple):
 class Dependencies:
     """Pairs that are watched, by parent and by child."""
 
-    __slots__ = ("arrays", "by_child", "by_parent", "facts", "released", "unsettled")
+    __slots__ = (
+        "arrays",
+        "by_child",
+        "by_parent",
+        "counterparts",
+        "facts",
+        "released",
+        "unsettled",
+    )
 
     def __init__(self) -> None:
         #: parent -> (child, index) -> verdict last counted.
@@ -56,6 +64,9 @@ class Dependencies:
         self.released: list[int] = []
         #: Ends of parents that only history knows.
         self.facts: dict[int, State] = {}
+        #: (parent array, child array, positions of ended tasks): whose counterparts go their own
+        #: ways (aftercorr).
+        self.counterparts: deque[tuple[int, int, range]] = deque()
         #: Pairs to look at.
         self.unsettled: deque[Pair] = deque()
 
@@ -89,6 +100,11 @@ class Dependencies:
         if not self.arrays[array_id]:
             del self.arrays[array_id]
             self.released.append(array_id)
+
+    def task_ended(self, array_id: int, position: int) -> None:
+        """A task ended that the tasks of other arrays may wait for one by one."""
+        for child, _ in self.by_parent.get(array_id, ()):
+            self.counterparts.append((array_id, child, range(position, position + 1)))
 
     def unwatch(self, live: Live, child: Item) -> None:
         """Stop watching, before the child's spec changes and when it no longer waits."""
@@ -251,13 +267,8 @@ def _judge(kind: str, found: Phase) -> tuple[int, float | None]:
     return (TRUE if true else NEVER), found.ended_at
 
 
-def ready_counterparts(live: Live, child: Array, parent: Array) -> list[int]:
-    """Positions of waiting tasks of ``child`` whose counterpart in ``parent`` has ended."""
+def twin_position(child: Array, parent: Array, position: int) -> int | None:
+    """Position in ``child`` of the waiting task with the number of a task of ``parent``."""
     assert child.spec.array is not None and parent.spec.array is not None
-    found: list[int] = []
-    for start, stop in live.tallies[parent.id].done:
-        for position in range(start, stop):
-            mine = position_of(child.spec.array, number_at(parent.spec.array, position))
-            if mine is not None and locate(child.pending, mine) is not None:
-                found.append(mine)
-    return found
+    mine = position_of(child.spec.array, number_at(parent.spec.array, position))
+    return mine if mine is not None and locate(child.pending, mine) is not None else None

@@ -116,8 +116,16 @@ def _unqueue(core: Core, item: Item) -> None:
 
 def watch(core: Core, item: Item) -> None:
     """Watch what a new or changed item depends on; settled by the next settling."""
-    if item.spec.dependencies and not satisfied(item, item.met):
-        core.dependencies.unsettled.extend(core.dependencies.watch(core.live, item))
+    if not item.spec.dependencies or satisfied(item, item.met):
+        return
+    core.dependencies.unsettled.extend(core.dependencies.watch(core.live, item))
+    if not isinstance(item, Array):
+        return
+    for dependency in item.spec.dependencies:
+        for parent in dependency.jobs if dependency.type == "aftercorr" else ():
+            tally = core.live.tallies.get(parent)
+            for start, stop in tally.done if tally is not None else ():
+                core.dependencies.counterparts.append((parent, item.id, range(start, stop)))
 
 
 def split(core: Core, array: Array, position: int) -> Job:
@@ -295,6 +303,7 @@ def _ended(core: Core, job: Job, now: Instant) -> list[Action]:
     core.dependencies.touch((job.id, (job.spec.user, job.spec.name)))
     if job.array_id is None:
         return []
+    core.dependencies.task_ended(job.array_id, job.id - job.array_id - 1)
     return close_array(core, core.live.arrays[job.array_id], now)
 
 

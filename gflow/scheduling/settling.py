@@ -10,7 +10,7 @@ from gflow.model.job import Array, Job
 from gflow.model.state import ACTIVE, TERMINAL, Instant, Reason, State
 from gflow.scheduling import calendar, lifecycle, quota
 from gflow.scheduling.core import Core
-from gflow.scheduling.dependency import Pair, phase, ready_counterparts, satisfied, verdict
+from gflow.scheduling.dependency import Pair, satisfied, twin_position, verdict
 from gflow.scheduling.state import DEPENDENCY, NEVER, Item
 from gflow.scheduling.timer import CALENDAR, WEEK
 
@@ -20,24 +20,20 @@ def settle(core: Core, now: Instant) -> list[Action]:
     actions: list[Action] = []
     unsettled = core.dependencies.unsettled
     steps = core.settings.steps_per_turn
+    steps -= _split_counterparts(core, now, steps)
     while unsettled and steps:
         steps -= 1
         pair = unsettled.popleft()
         child = core.live.item(pair.child)
         if child is not None and child.state is State.PENDING:
             actions += _settle_pair(core, child, pair, now)
-    core.again = core.again or bool(unsettled)
+    core.again = core.again or bool(unsettled) or bool(core.dependencies.counterparts)
     return actions
 
 
 def _settle_pair(core: Core, child: Item, pair: Pair, now: Instant) -> list[Action]:
     if pair.condition >= len(child.spec.dependencies):
         return []
-    dependency = child.spec.dependencies[pair.condition]
-    if dependency.type == "aftercorr" and isinstance(child, Array) and isinstance(pair.parent, int):
-        actions = _split_counterparts(core, child, pair.parent, now)
-        if actions or not child.pending:
-            return actions
     answer, look_again_at = verdict(core.live, core.dependencies.facts, child, pair, now.wall_s)
     if look_again_at is not None:
         core.timers.at_wall(look_again_at, child.id)
@@ -73,14 +69,35 @@ def drop_item(core: Core, item: Item, now: Instant, reason: str) -> list[Action]
     return lifecycle.drop(core, item, now, "dependency", None)
 
 
-def _split_counterparts(core: Core, child: Array, parent_id: int, now: Instant) -> list[Action]:
-    """Tasks whose counterpart ended go their own ways: each waits for that one task."""
-    parent = core.live.arrays.get(parent_id)
-    if parent is None or phase(core.live, core.dependencies.facts, parent_id).ended:
-        return []
-    for position in ready_counterparts(core.live, child, parent):
-        lifecycle.enter(core, lifecycle.split(core, child, position), now)
-    return []
+def _split_counterparts(core: Core, now: Instant, steps: int) -> int:
+    """Tasks whose counterpart ended go their own ways: each waits for that one task.
+
+    Returns the steps taken. It comes before whole arrays are judged, so that a parent array that
+    failed takes only those tasks along whose counterparts failed.
+    """
+    queue, taken = core.dependencies.counterparts, 0
+    while queue and taken < steps:
+        parent_id, child_id, positions = queue.popleft()
+        parent, child = core.live.arrays.get(parent_id), core.live.arrays.get(child_id)
+        if parent is None or child is None or not _watches(core, child, parent_id):
+            continue
+        now_ones = positions[: steps - taken]
+        for position in now_ones:
+            taken += 1
+            mine = twin_position(child, parent, position)
+            if mine is not None:
+                lifecycle.enter(core, lifecycle.split(core, child, mine), now)
+        if len(now_ones) < len(positions):
+            queue.appendleft((parent_id, child_id, positions[len(now_ones) :]))
+    return taken
+
+
+def _watches(core: Core, child: Array, parent_id: int) -> bool:
+    return any(
+        dependency.type == "aftercorr" and parent_id in dependency.jobs
+        for index, dependency in enumerate(child.spec.dependencies)
+        if index in core.dependencies.by_child.get(child.id, ())
+    )
 
 
 # --- moments ----------------------------------------------------------------------------------
