@@ -9,7 +9,7 @@ from typing import Any
 
 from gflow.api.moment import parse_past
 from gflow.api.quantity import format_duration, format_size, signal_name
-from gflow.cli import outcome, rendering, selection
+from gflow.cli import curve, outcome, rendering, selection
 from gflow.cli.command import Parser, whole, written
 from gflow.cli.rendering import Column, escape, moment
 from gflow.cli.session import Session
@@ -175,11 +175,15 @@ def _show(options: argparse.Namespace, session: Session) -> int:
 def _details(record: Record) -> Iterator[str]:
     rest = dict(record)
     events = rest.pop("events", None)
+    usage = dict(rest.get("usage") or {})
+    series = usage.pop("series", None)
+    rest["usage"] = usage
     yield f"Job {outcome.job_name(record)}"
     for key, value in rest.items():
         if _says_nothing(value) or key in ("id", "gid"):
             continue
         yield f"  {key:<18} {_value(key, value)}"
+    yield from curve.lines(series or {})
     for event in events or ():
         yield f"  {moment(event.get('at'))}  {_transition(event)}"
 

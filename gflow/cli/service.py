@@ -92,6 +92,7 @@ def _info(options: argparse.Namespace, session: Session) -> int:
     if session.as_json:
         session.print_json({"resources": resources, "gpus": cards})
         return 0
+    owners = _owners(cards, session)
     total, free = resources.get("total") or {}, resources.get("free") or {}
     counted = {**total, **(total.get("gres") or {})}
     spare = {**free, **(free.get("gres") or {})}
@@ -104,27 +105,56 @@ def _info(options: argparse.Namespace, session: Session) -> int:
     print_table(columns, rows)
     if cards:
         print()
-        print_table(
-            (
-                Column("GPU", right=True),
-                Column("NAME", shrinks=True),
-                Column("MEM", right=True),
-                Column("JOBS", shrinks=True),
-                Column("STATE", shrinks=True),
-            ),
-            [_card(card) for card in cards],
-        )
+        print_table(_CARDS, [_card(card, owners) for card in cards])
+        for card in cards:
+            if card.get("unusable"):
+                print(escape(f"gpu {card['index']} is kept back: {card['unusable']}"))
+    gpu = (status.get("processes") or {}).get("gpu") or {}
+    if gpu.get("state") == "stalled":
+        print(f"The driver has not answered for {format_duration(gpu.get('silent_s') or 0)}")
+    elif gpu.get("message"):
+        print(escape(f"No driver is asked about cards: {gpu['message']}"))
     return 0
 
 
-def _card(card: dict[str, Any]) -> tuple[str, ...]:
+_CARDS = (
+    Column("GPU", right=True),
+    Column("NAME", shrinks=True),
+    Column("USED", right=True),
+    Column("MEM", right=True),
+    Column("UTIL", right=True),
+    Column("TEMP", right=True),
+    Column("JOBS", shrinks=True),
+    Column("STATE"),
+)
+
+
+def _card(card: dict[str, Any], owners: dict[int, str]) -> tuple[str, ...]:
+    used, total = card.get("used_bytes"), card.get("memory_bytes")
+    utilisation, temperature = card.get("utilisation"), card.get("temperature_c")
+    jobs = card.get("jobs") or ()
+    state = "kept back" if card.get("unusable") else "held" if jobs else "free"
     return (
         str(card.get("index")),
         str(card.get("name") or "-"),
-        format_size(card.get("memory_bytes")),
-        ",".join(map(str, card.get("jobs") or ())) or "-",
-        str(card.get("unusable") or "usable"),
+        "-" if used is None else format_size(used),
+        "-" if total is None else format_size(total),
+        "-" if utilisation is None else f"{100 * utilisation:.0f}%",
+        "-" if temperature is None else f"{temperature:.0f}°",
+        ", ".join(f"{job} ({owners.get(job, '?')})" for job in jobs) or "-",
+        state,
     )
+
+
+def _owners(cards: list[dict[str, Any]], session: Session) -> dict[int, str]:
+    """User and name of the jobs that hold cards."""
+    ids = sorted({job for card in cards for job in card.get("jobs") or ()})
+    if not ids:
+        return {}
+    return {
+        record["id"]: f"{record.get('user')}, {record.get('name')}"
+        for record in session.client.jobs(ids=ids)
+    }
 
 
 def _amount(name: str, amount: Any) -> str:
@@ -136,7 +166,11 @@ def _amount(name: str, amount: Any) -> str:
 def _process(process: dict[str, Any] | None) -> str:
     if not process:
         return "-"
-    text = f"{process.get('state')}, pid {process.get('pid')}"
+    text = str(process.get("state"))
+    if process.get("pid"):
+        text += f", pid {process['pid']}"
+    if process.get("message"):
+        text += f", {process['message']}"
     if process.get("health", "ok") != "ok":
         text += f", {process['health']}"
     if process.get("restarts"):

@@ -210,3 +210,17 @@ def test_simulated_cards(new_machine: NewMachine) -> None:
     assert [one["name"] for one in machine.status()["gpus"]] == ["simulated", "simulated"]
     answer = machine.ctl("run", "--gpus", "2", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES")
     assert answer.stdout == "0,1\n"
+
+
+def test_info(driver: StandIn, machine: Machine) -> None:
+    """The cards, what is on them and who holds them, for people."""
+    job = machine.submit("--gpus", "1", "--name", "train", "sleep 600")
+    eventually(lambda: machine.job(job)["pid"])
+    driver.processes, driver.used_bytes = [(1, os.getpid(), GIB)], [3 * GIB, GIB]
+    driver.utilisation = [42, 0]
+    driver.tell()
+    eventually(lambda: card(machine, 1)["unusable"] and card(machine)["used_bytes"])
+    out = " ".join(machine.ctl("info").stdout.split())
+    assert f"3G 24G 42% 40° {job} (" in out
+    assert ", train) held" in out
+    assert f"gpu 1 is kept back: busy: process {os.getpid()} (" in out
