@@ -56,6 +56,7 @@ def changes(record: Record, patch: submission.Fields) -> tuple[Record, GroupLimi
     if _COMMAND & patch.keys():
         found["command"] = tuple(submission.command(job))
         found["script"] = None
+        found["params"] = tuple(job["parameters"].items())
     limit = None
     if "max_concurrent" in patch and record["group"] is not None:
         found["group_limit"] = submission.group_limit(job)

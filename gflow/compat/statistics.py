@@ -49,7 +49,7 @@ async def summary(records: list[Record], user: str | None, since: int | None, no
     ended = sum(counts[state] for state in ("Finished", "Failed", "Cancelled", "Timeout"))
     return {
         "user": user,
-        "since": since,
+        "since": None if since is None else max(0, since),
         "total_jobs": len(records),
         **{key: counts[state] for key, state in _COUNTED.items()},
         "avg_wait_secs": _mean(waits),

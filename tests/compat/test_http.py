@@ -1,0 +1,295 @@
+"""The API itself: shapes, status codes, and requests that mean no good."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.compat.reference import Reference
+
+_NO_GROUP = "00000000-0000-0000-0000-000000000000"
+#: Keys of a job, in the order in which the reference writes them.
+_JOB_KEYS = [
+    "id",
+    "script",
+    "command",
+    "gpus",
+    "conda_env",
+    "run_dir",
+    "priority",
+    "depends_on",
+    "depends_on_ids",
+    "dependency_mode",
+    "auto_cancel_on_dependency_failure",
+    "task_id",
+    "gpu_sharing_mode",
+    "gpu_memory_limit_mb",
+    "time_limit",
+    "memory_limit_mb",
+    "submitted_by",
+    "redone_from",
+    "retried_from",
+    "max_retries",
+    "auto_close_tmux",
+    "parameters",
+    "group_id",
+    "max_concurrent",
+    "run_name",
+    "project",
+    "state",
+    "gpu_ids",
+    "submitted_at",
+    "started_at",
+    "finished_at",
+    "reason",
+    "scheduled_at",
+]
+
+
+def submit(api: Reference, **fields: Any) -> int:
+    """Id of a job that waits for tomorrow, unless told otherwise."""
+    later = {"secs_since_epoch": 4_000_000_000, "nanos_since_epoch": 0}
+    status, answer, _ = api.ask(
+        "POST", "/jobs", {"command": "true", "scheduled_at": later, **fields}
+    )
+    assert status == 201, answer
+    return int(answer["id"])
+
+
+def test_a_job_has_the_references_keys_in_its_order(api: Reference) -> None:
+    """What is ours comes after them."""
+    job_id = submit(api, time_limit={"secs": 90, "nanos": 500_000_000}, memory_limit_mb=100)
+    job = api.get(f"/jobs/{job_id}")
+    assert list(job)[: len(_JOB_KEYS)] == _JOB_KEYS
+    assert job["time_limit"] == {"secs": 90, "nanos": 500_000_000}
+    assert job["scheduled_at"] == {"secs_since_epoch": 4_000_000_000, "nanos_since_epoch": 0}
+    assert job["state"] == "Queued"
+    assert job["reason"] == "WaitingForStartTime"
+    assert job["gpu_ids"] is None
+    assert job["auto_cancel_on_dependency_failure"] is False
+
+
+def test_batch_is_whole_or_absent(api: Reference) -> None:
+    """One bad job keeps all of them out; the answer of a good one is in order."""
+    before = len(api.get("/jobs"))
+    jobs = [{"command": "true", "run_name": f"n{n}"} for n in range(3)]
+    status, _, _ = api.ask("POST", "/jobs/batch", [*jobs, {"command": "true", "gpus": 99}])
+    assert status == 400
+    assert len(api.get("/jobs")) == before
+    status, answer, _ = api.ask("POST", "/jobs/batch", jobs)
+    assert status == 201
+    assert [one["run_name"] for one in answer] == [
+        f"gjob-{one['id']}-n{n}" for n, one in enumerate(answer)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "/jobs", b"{", 400),
+        ("POST", "/jobs", b"\xff\xfe", 400),
+        ("POST", "/jobs", "text", 422),
+        ("POST", "/jobs", [], 422),
+        ("POST", "/jobs", {}, 400),
+        ("POST", "/jobs", {"command": " "}, 400),
+        ("POST", "/jobs", {"command": 7}, 422),
+        ("POST", "/jobs", {"command": "a\0b"}, 422),
+        ("POST", "/jobs", {"command": "true", "priority": 256}, 422),
+        ("POST", "/jobs", {"command": "true", "priority": -1}, 422),
+        ("POST", "/jobs", {"command": "true", "gpus": "2"}, 422),
+        ("POST", "/jobs", {"command": "true", "state": "Nonsense"}, 422),
+        ("POST", "/jobs", {"command": "true", "dependency_mode": "Some"}, 422),
+        ("POST", "/jobs", {"command": "true", "time_limit": 5}, 422),
+        ("POST", "/jobs", {"command": "true", "group_id": "x"}, 422),
+        ("POST", "/jobs", {"command": "true", "gpus": 1, "gpu_sharing_mode": "Shared"}, 400),
+        ("POST", "/jobs", {"command": "true", "depends_on_ids": [4_000_000_000]}, 400),
+        ("POST", "/jobs/batch", {}, 422),
+        ("POST", "/jobs/batch", [], 400),
+        ("POST", "/jobs/batch", [{"command": "true"}] * 1001, 413),
+        ("POST", "/jobs", b" " * (3 << 20), 413),
+        ("PATCH", "/jobs/4000000000", {"gpus": 1}, 400),
+        ("GET", "/jobs/abc", None, 400),
+        ("GET", "/jobs/4000000000", None, 404),
+        ("GET", "/jobs/4000000000/log", None, 404),
+        ("GET", "/jobs/-1", None, 400),
+        ("GET", "/jobs?limit=x", None, 400),
+        ("GET", "/jobs/resolve-dependency?username=me&shorthand=@~0x", None, 400),
+        ("POST", "/jobs/4000000000/cancel", None, 404),
+        ("POST", "/jobs/4000000000/finish", None, 404),
+        ("POST", "/groups/nonsense/max-concurrency", {"max_concurrent": 1}, 400),
+        ("POST", f"/groups/{_NO_GROUP}/max-concurrency", {"max_concurrent": 1}, 404),
+        ("PUT", "/quotas", {"scope": "user", "limits": {"max_running_jobs": 1}}, 400),
+        ("PUT", "/quotas", {"scope": "user", "name": "x", "limits": {}}, 400),
+        ("PUT", "/quotas", {"scope": "planet", "name": "x", "limits": {}}, 422),
+        ("DELETE", "/quotas?scope=user&name=nobody", None, 404),
+        ("GET", "/reservations/77", None, 404),
+        ("GET", "/reservations?status=wrong", None, 400),
+        ("DELETE", "/reservations/77", None, 400),
+        ("POST", "/gpus", {"allowed_indices": [9]}, 400),
+        ("DELETE", "/jobs", None, 405),
+        ("GET", "/nonsense", None, 404),
+    ],
+)  # fmt: skip
+def test_bad_requests(api: Reference, method: str, path: str, body: Any, status: int) -> None:
+    """The reference's status code, and no job more or less."""
+    before = [job["id"] for job in api.get("/jobs")]
+    answer = api.ask(method, path, body)
+    assert answer[0] == status, answer
+    assert [job["id"] for job in api.get("/jobs")] == before
+
+
+def test_a_body_must_be_json_by_its_type(api: Reference) -> None:
+    """A form, which a web page could send, is not taken: 415."""
+    body = b'{"command": "true"}'
+    assert api.ask("POST", "/jobs", body, Content_Type="text/plain")[0] == 415
+    status, _, _ = api.ask("POST", "/jobs", body, Content_Type="application/json; charset=utf-8")
+    assert status == 201
+
+
+def test_errors_are_json_and_answers_have_an_id(api: Reference) -> None:
+    """Every error says ``error``; every answer has a request id."""
+    _, answer, headers = api.ask("GET", "/nonsense")
+    assert set(answer) == {"error"}
+    assert len(headers["x-request-id"]) == 36
+
+
+def test_half_a_request_changes_nothing(api: Reference) -> None:
+    """A connection that breaks off in the middle leaves no job."""
+    before = len(api.get("/jobs"))
+    with socket.create_connection(("127.0.0.1", api.port)) as wire:
+        wire.sendall(b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{")
+    assert len(api.get("/jobs")) == before
+
+
+def test_null_clears(api: Reference) -> None:
+    """PATCH with null takes a value away, and says which fields it changed."""
+    job_id = submit(api, time_limit={"secs": 60, "nanos": 0}, memory_limit_mb=10, max_retries=2)
+    cleared = {"time_limit": None, "memory_limit_mb": None, "max_retries": None}
+    status, answer, _ = api.ask("PATCH", f"/jobs/{job_id}", cleared)
+    assert status == 200
+    assert answer["updated_fields"] == ["time_limit", "memory_limit_mb", "max_retries"]
+    assert answer["job"]["time_limit"] is None
+    assert answer["job"]["memory_limit_mb"] is None
+    assert answer["job"]["max_retries"] == 0
+
+
+def test_huge_numbers_are_harmless(api: Reference) -> None:
+    """Durations and moments at the end of their range are taken or refused, and that is all."""
+    most = (1 << 64) - 1
+    job_id = submit(api, time_limit={"secs": most, "nanos": 999_999_999})
+    assert api.get(f"/jobs/{job_id}")["time_limit"]["secs"] > 1_000_000
+    far = {"secs_since_epoch": most, "nanos_since_epoch": 0}
+    submit(api, scheduled_at=far)
+    assert api.ask("POST", "/jobs", {"command": "true", "memory_limit_mb": most})[0] == 400
+    start = {"secs_since_epoch": 4_000_000_000, "nanos_since_epoch": 0}
+    status, made, _ = api.ask(
+        "POST",
+        "/reservations",
+        {"user": "x", "gpu_count": 1, "start_time": start, "duration_secs": most},
+    )
+    assert status == 200
+    assert api.ask("DELETE", f"/reservations/{made['reservation_id']}")[0] == 200
+    for since in (-1, most, -most):
+        assert api.ask("GET", f"/stats?since={since}")[0] == 200
+    assert api.ask("POST", f"/jobs/{job_id}/release?at=-1")[0] == 400
+    assert api.get("/health")["status"] == "ok"
+
+
+def test_refused_transitions(api: Reference) -> None:
+    """409 with a sentence, and no event tells of a change."""
+    job_id = submit(api)
+    assert api.ask("POST", f"/jobs/{job_id}/release")[0] == 409
+    assert api.ask("POST", f"/jobs/{job_id}/fail")[0] == 409
+    assert api.ask("POST", f"/jobs/{job_id}/cancel")[:2] == (200, None)
+    for action in ("cancel", "hold", "release", "finish"):
+        status, answer, _ = api.ask("POST", f"/jobs/{job_id}/{action}")
+        assert status == 409, action
+        assert str(job_id) in answer["error"]
+
+
+def test_log_content(api: Reference) -> None:
+    """The last lines, how long the log is, and whether something is missing."""
+    _, made, _ = api.ask("POST", "/jobs", {"command": "seq 100"})
+    api.until(made["id"], "Finished")
+    content = api.get(f"/jobs/{made['id']}/log/content?tail=2")
+    assert content["content"] == "99\n100\n"
+    assert content["truncated"]
+    assert content["size"] == 292
+    assert api.get(f"/jobs/{made['id']}/log/content?max_bytes=6")["content"] == "100\n"
+
+
+def test_listing_pages_and_order(api: Reference) -> None:
+    """limit, offset and order cut the listing."""
+    ids = [submit(api) for _ in range(3)]
+    newest = [job["id"] for job in api.get("/jobs?order=desc&limit=2&state=Queued")]
+    assert newest == ids[:0:-1]
+    assert [job["id"] for job in api.get("/jobs?order=desc&limit=1&offset=2")] == ids[:1]
+
+
+def events(api: Reference, count: int, **headers: str) -> list[tuple[str, str, Any]]:
+    """(id, name, data) of the first events of a stream."""
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = Request(f"http://127.0.0.1:{api.port}/events", headers=given)
+    found: list[tuple[str, str, Any]] = []
+    fields: dict[str, str] = {}
+    with urlopen(request, timeout=30) as stream:
+        while len(found) < count:
+            line = stream.readline().decode().rstrip("\n")
+            name, _, value = line.partition(": ")
+            if line:
+                fields[name] = value
+            elif "event" in fields:
+                data = json.loads(fields["data"])
+                found.append((fields.get("id", ""), fields["event"], data))
+                fields = {}
+    return found
+
+
+def test_events_are_replayed(api: Reference) -> None:
+    """Starts, holds, releases, ends and cancellations by dependency, in order, by id."""
+    start = events(api, 1)[0]
+    assert start[1:] == ("connected", {})
+    job_id = submit(api)
+    child = submit(
+        api, depends_on_ids=[job_id], auto_cancel_on_dependency_failure=True, scheduled_at=None
+    )
+    for action in ("hold", "release", "cancel"):
+        api.ask("POST", f"/jobs/{job_id}/{action}")
+    _, made, _ = api.ask("POST", "/jobs", {"command": "exit 3"})
+    api.until(made["id"], "Failed")
+    found = [(name, data) for _, name, data in events(api, 12, Last_Event_ID=start[0])][1:]
+    names = [(name, data["job_id"]) for name, data in found]
+    assert names == [
+        ("job_submitted", job_id),
+        ("job_submitted", child),
+        ("job_held", job_id),
+        ("job_released", job_id),
+        ("job_completed", job_id),
+        ("job_completed", child),
+        ("job_submitted", made["id"]),
+        ("job_started", made["id"]),
+        ("job_updated", made["id"]),
+        ("job_execution_finished", made["id"]),
+        ("job_completed", made["id"]),
+    ]
+    assert found[5][1]["final_state"] == "Cancelled"
+    assert found[9][1]["exit_code"] == 3
+
+
+def test_other_routes(api: Reference) -> None:
+    """Whatever else the reference answers."""
+    assert api.ask("GET", "/")[1] == "Hello, World!"
+    assert api.ask("GET", "/metrics")[1] == "# Metrics feature not enabled\n"
+    assert api.ask("GET", "/ui/")[0] == 503
+    status = api.get("/status")
+    assert {"version", "pid", "uptime_secs", "executor", "gpu_total", "gpu_available"} == set(
+        status
+    )
+    job_id = submit(api)
+    assert api.get(f"/debug/jobs/{job_id}")["runtime_seconds"] is None
+    assert job_id in [job["id"] for job in api.get("/debug/state")["jobs"]]
+    assert api.get("/debug/metrics")["jobs_by_state"]["Queued"] >= 1
