@@ -75,7 +75,8 @@ def restore(
         core.live.add(array)
         count_tasks(core, array, History({} if ended is None else {array.id: ended}))
         core.next_id = max(core.next_id, array.id + array.size + 1)
-        core.live.change(array)
+        if array.state not in TERMINAL:
+            core.live.change(array)
         return
     job = decoder.job(record)
     if job.array_id is not None:
@@ -93,7 +94,8 @@ def restore(
         core.cpuset.hold(job.cpu_ids)
         lifecycle.occupy(core, job, now)
     core.next_id = max(core.next_id, job.id + 1)
-    core.live.change(job)
+    if job.state not in TERMINAL:  # else it comes from history and may be forgotten again at once
+        core.live.change(job)
 
 
 def _make_room(core: Core, job: Job, array_id: int) -> None:
