@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from heapq import heapify, heapreplace
 from math import inf
 
 from gflow.model.action import Start
 from gflow.model.event import Submit
 from gflow.model.job import Job, Spec
 from gflow.model.state import ACTIVE, Instant, State
-from gflow.scheduling import admission, lifecycle, settling
-from gflow.scheduling.class_queue import id_of
+from gflow.scheduling import admission, lifecycle, selection, settling
 from gflow.scheduling.core import Core
 from gflow.scheduling.dispatch import dispatch
 from gflow.scheduling.machine import Happened
@@ -25,6 +23,8 @@ from gflow.scheduling.state import BACKOFF, BEGIN, Item
 
 #: Items of the queue that are played at most; what stands behind them cannot be told.
 HORIZON = 2000
+#: Ends and starts taken together in one step.
+_AT_ONCE = 4
 
 
 class Play:
@@ -56,7 +56,7 @@ class Play:
         self._target_id = target_id
         self._optimistic = optimistic
         self._core = _empty_copy(source, now)
-        self._items: Iterator[Item] | None = _in_order(source, target_id)
+        self._items: Iterator[Item | None] | None = _in_order(source, target_id)
         for job_id in list(source.live.active):
             _copy_active(self._core, source, job_id, now)
         #: Id -> start in epoch seconds, of jobs and of arrays (their next task).
@@ -71,13 +71,17 @@ class Play:
         while count > 0 and not self.done:
             count -= 1
             if self._items is None:
-                self._advance()
+                if self._core.pass_wanted or self._core.again:
+                    self._play()
+                else:
+                    self._advance()
                 continue
-            item = next(self._items, None)
-            if item is None:
+            try:
+                item = next(self._items)
+            except StopIteration:
                 self._items = None
-                self._play()
-            elif item.state is State.PENDING:
+                continue
+            if item is not None and item.state is State.PENDING:
                 _copy_pending(self._core, item, self._now)
         return self.done
 
@@ -94,11 +98,14 @@ class Play:
                 return
             moment = now.boot_s
             self._end(core.ends[0][1])
+            core.pass_wanted = True
         passed_s = max(0.0, moment - now.boot_s)
         self._now = core.now = Instant(now.boot_s + passed_s, now.wall_s + passed_s)
-        while core.ends and core.ends[0][0] <= self._now.boot_s:
+        for _ in range(_AT_ONCE):
+            if not core.ends or core.ends[0][0] > self._now.boot_s:
+                self._play()
+                return
             self._end(core.ends[0][1])
-        self._play()
 
     def _end(self, job_id: int) -> None:
         job = self._core.live.jobs[job_id]
@@ -187,7 +194,8 @@ class WhatIf:
 
 
 def _empty_copy(source: Core, now: Instant) -> Core:
-    core = Core(source.settings, source.capacity, source.boot_id)
+    settings = replace(source.settings, starts_per_turn=_AT_ONCE)
+    core = Core(settings, source.capacity, source.boot_id)
     core.now, core.ready, core.pass_wanted = now, True, True
     core.next_id = source.next_id
     core.drain = source.drain
@@ -229,6 +237,8 @@ def _copy_pending(core: Core, item: Item, now: Instant) -> None:
             return
     else:
         known = core.live.arrays.get(item.id)
+        if known is not None and known.pending:
+            return
         if known is not None:
             known.pending = list(item.pending)
             lifecycle.enter(core, known, now)
@@ -241,31 +251,18 @@ def _copy_pending(core: Core, item: Item, now: Instant) -> None:
     lifecycle.enter(core, twin, now)
 
 
-def _in_order(source: Core, target_id: int | None) -> Iterator[Item]:
+def _in_order(source: Core, target_id: int | None) -> Iterator[Item | None]:
     """Items of the queue in scheduling order up to the target; the target even if it waits."""
-    queue = source.queue
-    heap = []
-    for bucket in queue.buckets.values():
-        keys = iter(bucket.keys)
-        shift = bucket.bonus << 44
-        heap.append((next(keys) - shift, bucket.serial, shift, keys))
-    heapify(heap)
     left = HORIZON
-    while heap and left:
-        rank, serial, shift, keys = heap[0]
-        key = next(keys, None)
-        # An exhausted bucket sinks to the end instead of being popped.
-        heapreplace(heap, (1 << 200 if key is None else key - shift, serial, shift, keys))
-        if rank == 1 << 200:
-            return
+    for item in selection.in_order(source):
+        yield item
+        if item is None:
+            continue
         left -= 1
-        item = source.live.item(id_of(rank))
-        if item is not None:
-            yield item
-            if item.id == target_id:
-                return
+        if item.id == target_id or not left:
+            return
     target = None if target_id is None else source.live.item(target_id)
-    if target is not None and left:
+    if target is not None:
         waits = source.live.waits.get(target.id, 0)
         # Only time is waited for; what others have to do first cannot be played.
         if waits and not waits & ~(BEGIN | BACKOFF):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
 
 from gflow.model.state import ACTIVE, TERMINAL, State
 from gflow.scheduling.class_queue import id_of
 from gflow.scheduling.core import Core
 from gflow.scheduling.state import Item
+
+#: Buckets opened between two pauses.
+_PAUSE = 64
 
 
 def page(core: Core, after_id: int, count: int, user: str | None = None) -> list[Item]:
@@ -44,13 +48,59 @@ def _known(core: Core, ids: list[int], states: frozenset[State]) -> Iterator[Ite
 
 
 def queued(core: Core, count: int) -> list[Item]:
-    """The first ``count`` items of the queue, bucket by bucket in order of their best."""
-    ranks = sorted(core.queue.by_rank)[:count]
-    keys: list[int] = []
-    for rank in ranks:
-        bucket = core.queue.by_rank[rank]
-        shift = rank - bucket.keys.first()
-        taken = bucket.keys.above(bucket.keys.first() - 1, count)
-        keys += [key + shift for key in taken]
-    found = (core.live.item(id_of(key)) for key in sorted(keys)[:count])
-    return [item for item in found if item is not None]
+    """The first ``count`` items of the queue in scheduling order."""
+    found: list[Item] = []
+    for item in in_order(core):
+        if item is not None and len(found) < count:
+            found.append(item)
+        if len(found) >= count:
+            break
+    return found
+
+
+def in_order(core: Core) -> Iterator[Item | None]:
+    """The queue in scheduling order, read as far as one likes; parked items in their places.
+
+    None stands for a pause: work was done and nothing found yet. The queue may change meanwhile:
+    an item may then come twice, or not at all.
+    """
+    queue = core.queue
+    # (rank, serial): that bucket's next item; (rank, -n): the next bucket of the n-th class.
+    heap: list[tuple[int, int]] = []
+    classes = [ranks for ranks in queue.classes.values() if ranks]
+    followers = [0] * len(classes)
+    heap = [(ranks[0], -number - 1) for number, ranks in enumerate(classes)]
+    heapify(heap)
+    places: dict[int, Iterator[int]] = {}
+    parked = [one.serial for one in queue.buckets.values() if one.rank is None]
+    for number, serial in enumerate(parked):
+        _open(core, heap, places, serial)
+        if number % _PAUSE == _PAUSE - 1:
+            yield None
+    while heap:
+        rank, serial = heappop(heap)
+        if serial < 0:
+            number = -serial - 1
+            bucket = queue.by_rank.get(rank)
+            if bucket is not None:
+                _open(core, heap, places, bucket.serial)
+            followers[number] += 1
+            if followers[number] < len(classes[number]):
+                heappush(heap, (classes[number][followers[number]], serial))
+            continue
+        bucket = queue.buckets.get(serial)
+        key = None if bucket is None else next(places[serial], None)
+        if bucket is not None and key is not None:
+            heappush(heap, (key - (bucket.bonus << 44), serial))
+        yield core.live.item(id_of(rank))
+
+
+def _open(
+    core: Core, heap: list[tuple[int, int]], places: dict[int, Iterator[int]], serial: int
+) -> None:
+    bucket = core.queue.buckets.get(serial)
+    if bucket is not None and serial not in places:
+        keys = places[serial] = iter(bucket.keys)
+        key = next(keys, None)
+        if key is not None:
+            heappush(heap, (key - (bucket.bonus << 44), serial))
