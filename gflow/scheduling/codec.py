@@ -67,6 +67,9 @@ _REQUIRED = {
 #: What JSON holds as the fact itself; the rest is converted.
 _SCALARS = frozenset({int, str, float, bool, type(None)})
 _STATES = frozenset({"state", "ending"})
+_PARTS = frozenset({"spec", "shim", "process", "met", "resources", "dependencies", "retries"})
+#: Converted whatever they hold: a scalar in the place of an object is damage.
+_CONVERTED = _STATES | _PARTS | {"array", "cancelled"}
 
 
 # --- to records ---------------------------------------------------------------------------------
@@ -136,7 +139,7 @@ class Decoder:
         known = _DEFAULTS[of]
         found: dict[str, Any] = {}
         for name, value in record.items():
-            if type(value) in _SCALARS and name not in _STATES:
+            if type(value) in _SCALARS and name not in _CONVERTED:
                 if name in known:
                     found[name] = value
             elif name in known:
