@@ -188,10 +188,16 @@ class Scheduler:
             return {"value": core.id_floor}
         return fact.record(core, key)
 
+    def keep(self, keys: Iterable[Key]) -> None:
+        """These keys are saved again: what they name stays in memory until it is released."""
+        self._core.live.kept.update(keys)
+
     def release(self, keys: Iterable[Key]) -> None:
         """These keys are durable: forget their transition records."""
+        live = self._core.live
         for key in keys:
-            self._core.live.transitions.pop(key, None)
+            live.transitions.pop(key, None)
+            live.kept.discard(key)
 
     def keys(self) -> list[Key]:
         """Every key there is a record for."""

@@ -160,7 +160,7 @@ def forget(core: Core, now: Instant) -> None:
         if not old and len(finished) <= settings.keep_finished:
             break
         item = live.item(item_id)
-        if item is not None and ("transition", item_id, item.transitions) in live.transitions:
+        if item is not None and _is_unsaved(core, item):
             break  # its end is not durable yet, and memory is the only place that knows it
         finished.popleft()
         # One that is needed comes back here when it is released.
@@ -172,6 +172,12 @@ def forget(core: Core, now: Instant) -> None:
             array = live.arrays[item.array_id]
             if array.state in TERMINAL and not live.tallies[array.id].jobs:
                 finished.append((array.finished_at or 0.0, array.id))
+
+
+def _is_unsaved(core: Core, item: Item) -> bool:
+    live = core.live
+    key = ("array" if isinstance(item, Array) else "job", item.id)
+    return key in live.kept or ("transition", item.id, item.transitions) in live.transitions
 
 
 def _needed(core: Core, item: Item) -> bool:

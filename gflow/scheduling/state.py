@@ -62,6 +62,7 @@ class Live:
         "finished",
         "ids",
         "jobs",
+        "kept",
         "namesakes",
         "tallies",
         "transitions",
@@ -90,6 +91,8 @@ class Live:
         self.waits: dict[int, int] = {}
         self.changes: dict[Key, None] = {}
         self.transitions: dict[Key, dict[str, Any]] = {}
+        #: Keys that are being saved again, and so must not be forgotten.
+        self.kept: set[Key] = set()
 
     # --- lookup -------------------------------------------------------------------------------
 

@@ -122,7 +122,7 @@ class Reactor:
         self._forgets: deque[tuple[int, int, int]] = deque()
         #: Ended jobs whose blobs leave memory once their records, and the blobs before, are saved.
         self._releases: deque[int] = deque()
-        #: (position, key): transitions that leave memory once the position is durable.
+        #: (position, key): what may leave memory once the position is durable.
         self._transitions: deque[tuple[int, Key]] = deque()
         #: Run files of unknown jobs that are being looked up.
         #: Commit of the latest id floor.
@@ -477,7 +477,10 @@ class Reactor:
     def _resync(self) -> None:
         """Add every key again: the store was opened anew and memory is the good copy."""
         self.persister.add([("blob", name) for name in self.blobs.names()])
-        self.persister.add(self.scheduler.keys())
+        keys = self.scheduler.keys()
+        self.scheduler.keep(keys)
+        position = self.persister.add(keys)
+        self._transitions += [(position, key) for key in keys]
 
     def _start_frame(self, order: Start) -> bytes:
         spec = order.spec
