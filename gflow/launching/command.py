@@ -32,11 +32,16 @@ _LONGEST_MESSAGE_BYTES = 2000
 
 
 class CannotStart(Exception):
-    """The command does not run. The message is for people, in the operating system's words."""
+    """The command does not run. The message is for people, in the operating system's words.
 
-    def __init__(self, message: str, *, transient: bool = False) -> None:
+    ``transient``: the machine was short of something. ``hold``: not before an administrator had a
+    look.
+    """
+
+    def __init__(self, message: str, *, transient: bool = False, hold: bool = False) -> None:
         super().__init__(_shorten(message))
         self.transient = transient
+        self.hold = hold
 
     @classmethod
     def because_of(cls, error: OSError | ValueError) -> CannotStart:

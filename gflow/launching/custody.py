@@ -174,7 +174,7 @@ class Custody:
             elif what == "exited":
                 attempt.exit_told = True
                 attempt.end_told = report["gone"]
-            else:
+            elif what != "trouble":
                 attempt.end_told = True
         self._send(report)
 

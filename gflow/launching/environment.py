@@ -25,13 +25,14 @@ def build(order: Order, mark: str, *, changes_user: bool) -> dict[str, str]:
             environment |= privilege.home_variables(order.user, order.uid)
     else:
         environment = json.loads(zlib.decompress(order.env))
-    environment |= _allocation(order)
+    environment |= allocation(order)
     environment |= order.variables
     environment[tree.MARK] = mark
     return environment
 
 
-def _allocation(order: Order) -> dict[str, str]:
+def allocation(order: Order) -> dict[str, str]:
+    """What gflow says about the job and what it was given."""
     variables = {
         "GFLOW_JOB_ID": str(order.job_id),
         "GFLOW_JOB_NAME": order.name,

@@ -17,10 +17,12 @@ class Order:
         "cpus",
         "cwd",
         "env",
+        "epilog",
         "error_path",
         "gid",
         "gpu_ids",
         "grace_period_s",
+        "hook_timeout_s",
         "job_id",
         "linger",
         "memory_bytes",
@@ -28,6 +30,7 @@ class Order:
         "nice",
         "open_mode",
         "output_path",
+        "prolog",
         "record",
         "rlimits",
         "script",
@@ -69,6 +72,10 @@ class Order:
         self.open_mode: str = message.get("open_mode", "truncate")
         self.grace_period_s: float = message["grace_period_s"]
         self.linger: bool = message.get("linger", False)
+        #: Programs of the administrator, run before the command and when nothing of it is left.
+        self.prolog: str | None = message.get("prolog")
+        self.epilog: str | None = message.get("epilog")
+        self.hook_timeout_s: float = message.get("hook_timeout_s", 60.0)
         #: Further variables, stronger than the environment's.
         self.variables: dict[str, str] = message.get("variables", {})
         #: zlib-compressed JSON object of strings; None: a small default environment.

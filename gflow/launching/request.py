@@ -22,7 +22,7 @@ _OVER = frozenset(
 )
 
 #: Answers to nothing that the core reacts to.
-_NO_EVENTS = frozenset(("heartbeat", "scanned", "read_result"))
+_NO_EVENTS = frozenset(("heartbeat", "scanned", "read_result", "trouble"))
 
 
 def start(
@@ -33,11 +33,15 @@ def start(
     record: Mapping[str, Any],
     grace_period_s: float,
     variables: dict[str, str] | None = None,
+    prolog: str | None = None,
+    epilog: str | None = None,
+    hook_timeout_s: float = 60.0,
 ) -> bytes:
     """Start an attempt. Sending it again is harmless: the launcher tells how the first one went.
 
     ``env`` and ``script`` are the blobs that the spec names (zlib-compressed); ``record`` is the
     job's record, given back by ``found``; ``grace_period_s`` counts unless the spec has its own.
+    ``prolog`` and ``epilog`` are programs of the administrator, run around the command.
     """
     spec = order.spec
     message: Message = {
@@ -69,6 +73,9 @@ def start(
         "linger": spec.linger,
         "grace_period_s": grace_period_s if spec.grace_period_s is None else spec.grace_period_s,
         "variables": variables or {},
+        "prolog": prolog,
+        "epilog": epilog,
+        "hook_timeout_s": hook_timeout_s,
     }
     facts = json.dumps(record, separators=(",", ":")).encode()
     return protocol.pack(message, (env, script, facts))
@@ -206,7 +213,10 @@ def _started(report: Message) -> list[event.Event]:
 
 
 def _start_failed(report: Message) -> list[event.Event]:
-    return [event.StartFailed(*_key(report), report["message"], report["transient"])]
+    failed = event.StartFailed(*_key(report), report["message"], report["transient"])
+    if report.get("hold"):
+        return [failed, event.Hold(report["job_id"], uid=0, admin=True)]
+    return [failed]
 
 
 def _exited(report: Message) -> list[event.Event]:

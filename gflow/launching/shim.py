@@ -15,7 +15,7 @@ import time
 import zlib
 from typing import NoReturn
 
-from gflow.launching import command, environment, oom, prctl, runfile, tree
+from gflow.launching import command, environment, hook, oom, prctl, runfile, tree
 from gflow.launching.command import CannotStart, Conditions, Program
 from gflow.launching.ending import Ending
 from gflow.launching.order import Order
@@ -54,6 +54,11 @@ class Shim:
         self._command = -1
         self._oom_kills: int | None = None
         self._exited = False
+        self._exit_code: int | None = None
+        self._signal: int | None = None
+        self._gone_told = False
+        #: Spent by a prolog.
+        self._cpu_before_s = 0.0
         self._ending = Ending(lambda: tree.descendants(os.getpid()))
         #: Lines that the full disk did not take.
         self._unwritten: list[tuple[str, Facts]] = []
@@ -133,6 +138,7 @@ class Shim:
             raise CannotStart.because_of(error) from None
         except zlib.error as error:
             raise CannotStart(f"cannot start: script or environment damaged: {error}") from None
+        self._prologue()
         self._claim_line("spawning")
         self._command = self._start_in_group(program, conditions)
         os.chdir("/")
@@ -144,6 +150,15 @@ class Shim:
         self._note("started", facts)
         pid = os.getpid()
         self._reporter.send("started", {"shim": [pid, identity.start_ticks(pid)], **facts})
+
+    def _prologue(self) -> None:
+        order = self._order
+        if order.prolog is None:
+            return
+        failure = hook.run(order.prolog, order, order.hook_timeout_s, {})
+        self._cpu_before_s = _children_cpu_s()
+        if failure is not None:
+            raise CannotStart(f"prolog {order.prolog} failed: {failure}", transient=True, hold=True)
 
     def _start_in_group(self, program: Program, conditions: Conditions) -> int:
         """Start the command in a control group of its own, if there are any; its pid."""
@@ -167,10 +182,11 @@ class Shim:
 
     def _fail(self, error: CannotStart) -> None:
         order = self._order
-        facts = {"message": str(error), "transient": error.transient}
+        self._end_rest()
+        facts = {"message": str(error), "transient": error.transient, "hold": error.hold}
         if self._run_fd >= 0 and error.transient:
             # The same attempt may be tried again.
-            os.unlink(self._place.run_path(order.job_id, order.attempt))
+            _unlink(self._place.run_path(order.job_id, order.attempt))
         elif self._run_fd >= 0:
             self._note("failed", facts)
         self._reporter.send("start_failed", facts)
@@ -190,13 +206,42 @@ class Shim:
             elif received == signal.SIGINT:
                 self._ending.begin(0.0)
             self._ending.act()
+        if self._order.epilog is not None:
+            self._epilogue(self._order.epilog)
+        if not self._gone_told:
+            self._note("gone", {"at": time.time()})
+            self._reporter.send("gone", {})
+
+    def _epilogue(self, path: str) -> None:
+        outcome = {
+            name: str(value)
+            for name, value in (
+                ("GFLOW_EXIT_CODE", self._exit_code),
+                ("GFLOW_SIGNAL", self._signal),
+            )
+            if value is not None
+        }
+        failure = hook.run(path, self._order, self._order.hook_timeout_s, outcome)
+        self._end_rest()
+        if failure is not None:
+            facts = {"message": f"epilog {path} failed: {failure}"}
+            self._note("trouble", facts)
+            self._reporter.send("trouble", facts)
+
+    def _end_rest(self) -> None:
+        """SIGKILL for what a hook left, until it is gone."""
+        rest = Ending(lambda: tree.descendants(os.getpid()))
+        while _has_children():
+            rest.begin(0.0)
+            rest.act()
+            signal.sigtimedwait(WAITED_FOR, rest.timeout_s(_LONGEST_WAIT_S))
 
     def _reap(self) -> bool:
         """Collect every child that ended. False: there are no children, thus no descendants."""
-        status = None
+        ended = None
         while True:
             try:
-                pid, pid_status = os.waitpid(-1, os.WNOHANG)
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 left = False
                 break
@@ -204,25 +249,25 @@ class Shim:
                 left = True
                 break
             if pid == self._command and not self._exited:
-                status = pid_status
+                ended = status, usage
                 self._exited = True
-        if status is not None:
-            self._report_exit(status, gone=not left)
-        elif not left:
-            self._note("gone", {"at": time.time()})
-            self._reporter.send("gone", {})
+        if ended is not None:
+            self._gone_told = not left and self._order.epilog is None
+            self._report_exit(*ended)
         return left
 
-    def _report_exit(self, status: int, *, gone: bool) -> None:
+    def _report_exit(self, status: int, usage: resource.struct_rusage) -> None:
         """Tell it first, then make it last."""
+        self._exit_code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+        self._signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         facts: Facts = {
-            "exit_code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
-            "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
+            "exit_code": self._exit_code,
+            "signal": self._signal,
             "finished_at": time.time(),
-            "usage": _usage(),
-            "gone": gone,
+            "usage": _usage(usage, self._cpu_before_s),
+            "gone": self._gone_told,
         }
-        if facts["signal"] == signal.SIGKILL and self._was_victim():
+        if self._signal == signal.SIGKILL and self._was_victim():
             facts["usage"]["oom_killed"] = True
         self._note("exit", facts)
         self._reporter.send("exited", facts)
@@ -261,10 +306,7 @@ class Shim:
             self._ending.group.remove()
         if self._order.script is None:
             return
-        try:
-            os.unlink(self._place.spool_path(self._order.job_id, self._order.attempt))
-        except OSError:
-            pass
+        _unlink(self._place.spool_path(self._order.job_id, self._order.attempt))
 
     # --- the run file ----------------------------------------------------------------------------
 
@@ -286,22 +328,43 @@ class Shim:
             self._unwritten.append((phase, facts))
 
 
-def _usage() -> Facts:
-    """What the command and every other child that ended has used (getrusage(2)).
+def _usage(command: resource.struct_rusage, cpu_before_s: float) -> Facts:
+    """What the command used, and the processor time of every orphan of its as well.
 
     After an exec the kernel counts the memory of the process that called it: a peak up to the
-    shim's own is no measurement then, and ``max_rss_floor`` says so.
+    shim's own is no measurement then, and ``max_rss_floor`` says so (getrusage(2)).
     """
-    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     usage: Facts = {
-        "cpu_s": round(spent.ru_utime + spent.ru_stime, 6),
-        "user_s": spent.ru_utime,
-        "system_s": spent.ru_stime,
-        "max_rss_bytes": spent.ru_maxrss * 1024,
-        "read_bytes": spent.ru_inblock * 512,
-        "write_bytes": spent.ru_oublock * 512,
+        "cpu_s": round(_children_cpu_s() - cpu_before_s, 6),
+        "user_s": command.ru_utime,
+        "system_s": command.ru_stime,
+        "max_rss_bytes": command.ru_maxrss * 1024,
+        "read_bytes": command.ru_inblock * 512,
+        "write_bytes": command.ru_oublock * 512,
     }
-    if spent.ru_maxrss <= floor:
+    if command.ru_maxrss <= floor:
         usage["max_rss_floor"] = True
     return usage
+
+
+def _children_cpu_s() -> float:
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
+def _has_children() -> bool:
+    """Reap what has ended; whether anything is left."""
+    while True:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                return True
+        except ChildProcessError:
+            return False
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
