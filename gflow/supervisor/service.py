@@ -67,9 +67,11 @@ def run(
     start_id = f"{int(time.time() * 1000):x}"
     reactor = Reactor(loop, meter, scheduler, config, folders, children, start_id)
     reactor.users[os.getuid()] = _own_name()
+    gc.disable()  # or it looks again and again at what is only getting more
     reactor.load()
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(*_COLLECT)
     return loop.run_until_complete(Service(reactor, flags, loopback).live(ready))
 
