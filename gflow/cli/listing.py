@@ -224,16 +224,21 @@ def _explain(options: argparse.Namespace, session: Session) -> int:
     if session.as_json:
         session.print_json(answer)
         return 0
+    print("\n".join(explained(answer)))
+    return 0
+
+
+def explained(answer: Record) -> list[str]:
+    """An explanation for people, its first line being about the job itself."""
     position = answer.get("position")
     place = f", number {position} in the queue" if position else ""
-    print(f"Job {answer['job_id']} is {answer['state']}{place}")
-    for line in _blockers(answer.get("blockers") or ()):
-        print(line)
+    lines = [f"Job {answer['job_id']} is {answer['state']}{place}"]
+    lines += _blockers(answer.get("blockers") or ())
     expected = answer.get("expected_start_at") or {}
     if expected.get("earliest") is not None:
-        print(f"Expected to start: {moment(expected['earliest'])} ", end="")
-        print(f"to {moment(expected['latest'])}" if expected.get("latest") else "at the earliest")
-    return 0
+        until = f"to {moment(expected['latest'])}" if expected.get("latest") else "at the earliest"
+        lines.append(f"Expected to start: {moment(expected['earliest'])} {until}")
+    return lines
 
 
 def _blockers(blockers: Iterable[Record]) -> Iterator[str]:

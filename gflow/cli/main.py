@@ -42,6 +42,7 @@ COMMANDS = {
     "suspend": ("control", "stop running jobs for a while"),
     "resume": ("control", "let suspended jobs go on"),
     "history": ("listing", "jobs that have ended"),
+    "top": ("top", "a live view of machine, jobs and one job's log"),
     "report": ("report", "what jobs asked for and used: by user, project, day, state"),
     "info": ("service", "the machine: what it has, what is free, its cards"),
     "status": ("service", "how the supervisor and its processes are"),
