@@ -160,6 +160,18 @@ class Client:
         """Every reason why a job waits, and when it may start."""
         return self._call("GET", _path(job, "explain"))
 
+    def priority(self, job: Job) -> Record:
+        """What a pending job's place in the order is made of."""
+        return self._call("GET", _path(job, "priority"))
+
+    def simulate(self, specs: Record | list[Record]) -> Record:
+        """When specs would start, and whom they would delay: see ``gflowctl simulate``."""
+        return self._call("POST", "/v1/simulate", specs)
+
+    def rehearse(self, specs: Record | list[Record]) -> Record:
+        """Have specs checked as ``submit_specs`` would: ``{"jobs": n, "tasks": n}``."""
+        return self._call("POST", "/v1/jobs" + wire.query({"dry_run": True}), specs)
+
     def transitions(self, job: Job) -> list[Record]:
         """What a job went through, oldest first."""
         answer: list[Record] = self._call("GET", _path(job, "transitions"))["transitions"]
@@ -333,13 +345,65 @@ class Client:
         """Look over the store: ``{"rows", "structure", "problems": […], "quarantined": […]}``."""
         return self._call("POST", "/v1/check", timeout_s=3600.0)
 
-    def drain(self, reason: str | None = None) -> Record:
-        """Start no more jobs."""
-        return self._call("POST", "/v1/drain", {"reason": reason})
+    def drain(self, reason: str | None = None, by_at: float | None = None) -> Record:
+        """Start no more jobs; with ``by_at`` (epoch seconds), only those that end before."""
+        return self._call("POST", "/v1/drain", {"reason": reason, "by_at": by_at})
 
     def undrain(self) -> Record:
         """Start jobs again."""
         return self._call("POST", "/v1/undrain")
+
+    # --- who may have how much ----------------------------------------------------------------
+
+    def quotas(self) -> list[Record]:
+        """``[{"scope", "name", "limits", "used"}, …]``."""
+        found: list[Record] = self._call("GET", "/v1/quotas")["quotas"]
+        return found
+
+    def set_quota(self, scope: str, name: str | None = None, **limits: float | None) -> Record:
+        """Change limits of a "user" or "project", or of "default_user" or "default_project".
+
+        ``running_jobs``, ``running_cpus``, ``running_gpus``, ``pending_jobs``,
+        ``gpu_hours_per_week``; None clears one.
+        """
+        body = {"scope": scope, "name": name, "limits": limits}
+        return self._call("PATCH", "/v1/quotas", body)
+
+    def clear_quota(self, scope: str, name: str | None = None) -> Record:
+        """Forget all limits of one subject that were set at run time."""
+        return self._call("DELETE", "/v1/quotas" + wire.query({"scope": scope, "name": name}))
+
+    def groups(self) -> list[Record]:
+        """``[{"user", "name", "max_running", "running", "pending"}, …]``."""
+        found: list[Record] = self._call("GET", "/v1/groups")["groups"]
+        return found
+
+    def set_group(self, name: str, max_running: int | None, user: str | None = None) -> Record:
+        """Change how many jobs of a group (one's own, unless ``user``) may run at once."""
+        body = {"name": name, "max_running": max_running, "user": user}
+        return self._call("PATCH", "/v1/groups", body)
+
+    def reservations(self) -> list[Record]:
+        """Those that last or are to come, by id."""
+        found: list[Record] = self._call("GET", "/v1/reservations")["reservations"]
+        return found
+
+    def reservation(self, number: int) -> Record:
+        """One of them."""
+        return self._call("GET", f"/v1/reservations/{number}")
+
+    def reserve(self, start_at: float, duration_s: float, **wanted: Any) -> Record:
+        """Keep ``cpus``, ``gpus`` or ``gpu_ids`` for a ``user`` or ``project``.
+
+        Times are epoch seconds and seconds; ``every_s`` repeats it. ``{"reservation_id": n}``.
+        """
+        body = {"start_at": start_at, "duration_s": duration_s, **wanted}
+        return self._call("POST", "/v1/reservations", body)
+
+    def unreserve(self, number: int, *, once: bool = False) -> Record:
+        """Give a reservation back, or only its current or next occurrence."""
+        target = f"/v1/reservations/{number}" + wire.query({"once": once or None})
+        return self._call("DELETE", target)
 
     # --- parts ------------------------------------------------------------------------------
 

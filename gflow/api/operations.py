@@ -161,8 +161,30 @@ class Operations(Protocol):
         """``{job_id, state, position, blockers, expected_start_at}``."""
         ...
 
+    async def priority(self, peer: Peer, job_id: int) -> Record:
+        """``{job_id, state, position, points, parts: {name: points}}``; more points come first."""
+        ...
+
+    async def simulate(self, peer: Peer, submissions: Sequence[Submission]) -> Record:
+        """When the first would start if all were submitted now, and who would start later for it.
+
+        ``{"starts_at": epoch or None, "delayed": [{"id", "before_at", "after_at"}],
+        "delayed_count": n}``; the most delayed first, ``after_at`` None: nobody can tell.
+        """
+        ...
+
+    async def rehearse(self, peer: Peer, submissions: Sequence[Submission]) -> Record:
+        """Refuse what ``submit`` would refuse, else ``{"jobs": n, "tasks": n}``: nothing is made.
+
+        ``tasks`` counts every task of an array.
+        """
+        ...
+
     async def transitions(self, peer: Peer, job_id: int) -> Record:
-        """``{"transitions": [{at, from, to, cause, uid}, …]}``, oldest first."""
+        """``{"transitions": [{at, from, to, cause, uid, user}, …]}``, oldest first.
+
+        ``uid`` and ``user``: who asked for it; null when nobody did.
+        """
         ...
 
     async def update(
@@ -228,8 +250,11 @@ class Operations(Protocol):
         """Look over the store: ``{"rows", "structure", "problems": […], "quarantined": […]}``."""
         ...
 
-    async def drain(self, peer: Peer, *, reason: str | None) -> Record:
-        """Start no more jobs until ``undrain``: ``{"drained": true}``."""
+    async def drain(self, peer: Peer, *, reason: str | None, by_at: float | None = None) -> Record:
+        """Start no more jobs until ``undrain``: ``{"drained": true}``.
+
+        ``by_at`` (epoch seconds): those that end before by their limits are started still.
+        """
         ...
 
     async def undrain(self, peer: Peer) -> Record:
@@ -254,6 +279,10 @@ class Operations(Protocol):
         ``scope`` and the limits' names are those of :class:`gflow.model.event.SetQuota`.
         ``delete`` forgets the whole entry.
         """
+        ...
+
+    async def groups(self, peer: Peer) -> Record:
+        """``{"groups": [{user, name, max_running, running, pending}, …]}``."""
         ...
 
     async def set_group(self, peer: Peer, user: str, name: str, max_running: int | None) -> Record:

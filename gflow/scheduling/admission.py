@@ -100,7 +100,7 @@ def check(core: Core, specs: tuple[Spec, ...], ended: Mapping[int, State]) -> No
             raise _refuse("a group limit needs a group and must be at least 1")
         for dependency in spec.dependencies:
             check_dependency(core, dependency, ended)
-    quota.check_pending(core, specs)
+    quota.check_pending(core, quota.pending_counts(specs))
 
 
 def _refuse(message: str) -> Refused:

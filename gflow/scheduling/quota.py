@@ -6,6 +6,7 @@ at run time, default of the configuration.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gflow.errors import Refused
@@ -101,8 +102,8 @@ def begin_week(core: Core, now: Instant) -> None:
     core.timers.at_wall(fair_share.week_start(fair_share.week_of(now.wall_s) + 1), WEEK)
 
 
-def check_pending(core: Core, specs: tuple[Spec, ...]) -> None:
-    """Refuse a submission that would exceed somebody's limit of pending jobs."""
+def pending_counts(specs: tuple[Spec, ...]) -> dict[tuple[str, str], int]:
+    """How many pending jobs the specs would make, by account."""
     wanted: dict[tuple[str, str], int] = {}
     for spec in specs:
         count = 1 if spec.array is None else numbering.size(spec.array)
@@ -111,6 +112,11 @@ def check_pending(core: Core, specs: tuple[Spec, ...]) -> None:
             keys.append(("project", spec.project))
         for key in keys:
             wanted[key] = wanted.get(key, 0) + count
+    return wanted
+
+
+def check_pending(core: Core, wanted: Mapping[tuple[str, str], int]) -> None:
+    """Refuse so many more pending jobs where they would exceed somebody's limit."""
     for key, count in wanted.items():
         account = core.accounts.get(key)
         if account.max_pending is not None and account.pending + count > account.max_pending:
@@ -143,4 +149,23 @@ def listing(core: Core) -> list[dict[str, Any]]:
         }
         limits = core.accounts.effective(scope, name)
         found.append({"scope": scope, "name": name, "limits": limits, "used": used})
+    return found
+
+
+def groups(core: Core) -> list[dict[str, Any]]:
+    """Groups that have a limit or jobs, for people."""
+    found = []
+    for kind, name in sorted(core.accounts.known, key=str):
+        account = core.accounts.known[kind, name]
+        if kind == "group" and (account.running or account.pending or account.limited):
+            user, _, group = str(name).partition("/")
+            found.append(
+                {
+                    "user": user,
+                    "name": group,
+                    "max_running": account.max_running,
+                    "running": account.running,
+                    "pending": account.pending,
+                }
+            )
     return found

@@ -267,6 +267,15 @@ class Scheduler:
         """Raise Refused unless the specs could be admitted now; changes nothing."""
         admission.check(self._core, specs, ended or {})
 
+    @staticmethod
+    def pending_counts(specs: tuple[Spec, ...]) -> Mapping[tuple[str, str], int]:
+        """How many pending jobs the specs would make, by account."""
+        return quota.pending_counts(specs)
+
+    def check_pending(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Raise Refused when so many more pending jobs, by account, would exceed a quota."""
+        quota.check_pending(self._core, counts)
+
     def item(self, item_id: int) -> Item | None:
         """The job or array of that very id."""
         return self._core.live.item(item_id)
@@ -379,6 +388,10 @@ class Scheduler:
     def quotas(self) -> list[dict[str, Any]]:
         """Limits of users, projects and defaults, and what is used: {scope, name, limits, used}."""
         return quota.listing(self._core)
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Groups with a limit or jobs: {user, name, max_running, running, pending}."""
+        return quota.groups(self._core)
 
     def reservations(self) -> list[dict[str, Any]]:
         """Reservations that last or are to come, by id, as they are saved."""

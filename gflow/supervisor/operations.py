@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -30,7 +30,8 @@ from gflow.model.job import Array, Job, Spec
 from gflow.model.record import Key
 from gflow.model.state import LIVE, TERMINAL, State
 from gflow.scheduling import codec, numbering
-from gflow.supervisor import access, clock, report, view
+from gflow.supervisor import access, report, view
+from gflow.supervisor.outlook import OutlookOperations
 from gflow.supervisor.policy import PolicyOperations
 from gflow.supervisor.reactor import Reactor
 from gflow.supervisor.status import describe, metrics
@@ -54,7 +55,7 @@ _EVENTS: dict[Action, Callable[[int, int, bool], event.Event]] = {
 }
 
 
-class SupervisorOperations(PolicyOperations):
+class SupervisorOperations(PolicyOperations, OutlookOperations):
     """Implements :class:`gflow.api.operations.Operations` on the reactor."""
 
     def __init__(self, reactor: Reactor) -> None:
@@ -189,10 +190,7 @@ class SupervisorOperations(PolicyOperations):
         self, peer: Peer, submissions: Sequence[Submission]
     ) -> tuple[tuple[int, ...], int]:
         """Check, reserve ids, admit: one request at a time, so that nothing comes in between."""
-        data: dict[str, bytes] = {}
-        for submission in submissions:
-            data.update(submission.blobs)
-        specs = [submission.spec for submission in submissions]
+        specs, data = _parts(submissions)
         ended = await self._ends_in_history(specs)
         async with self._reactor.admission:
             refusal = self._reactor.persister.link.refusal()
@@ -204,6 +202,13 @@ class SupervisorOperations(PolicyOperations):
             ids, position = await self._admit_slices(peer, specs, holds, data, ended)
         self._note_latest(peer.uid, ids)
         return ids, position
+
+    async def rehearse(self, peer: Peer, submissions: Sequence[Submission]) -> Record:
+        """Check as a submission would be, and count what it would make."""
+        specs, data = _parts(submissions)
+        await self._check(specs, data, await self._ends_in_history(specs))
+        arrays = sum(spec.array is not None for spec in specs)
+        return {"jobs": len(specs), "tasks": self._scheduler.ids_needed(specs) - arrays}
 
     async def _check(
         self, specs: Sequence[Spec], data: Mapping[str, bytes], ended: Mapping[int, State]
@@ -217,9 +222,14 @@ class SupervisorOperations(PolicyOperations):
                 f"cannot submit: {live} jobs wait or run already, the limit is {limit}",
             )
         turn = Turn()
+        counts = Counter[tuple[str, str]]()
         for start in range(0, len(specs), _SLICE_SPECS):
-            self._scheduler.check(tuple(specs[start : start + _SLICE_SPECS]), ended)
+            some = tuple(specs[start : start + _SLICE_SPECS])
+            self._scheduler.check(some, ended)
+            counts.update(self._scheduler.pending_counts(some))
             await turn.breathe()
+        # The limits of pending jobs hold for the whole list, before any of it is admitted.
+        self._scheduler.check_pending(counts)
 
     async def _admit_slices(
         self,
@@ -390,15 +400,6 @@ class SupervisorOperations(PolicyOperations):
         await self._reactor.ended(job_id, timeout_s)
         return await self.job(peer, job_id)
 
-    async def explain(self, peer: Peer, job_id: int) -> Record:
-        """Every blocker, and when the job may start."""
-        if not self._scheduler.knows(job_id):
-            record = await self.job(peer, job_id)
-            raise Refused(
-                Refused.CONFLICT, f"cannot explain job {job_id}: it has ended ({record['state']})"
-            )
-        return view.explanation_record(self._scheduler.explain(job_id, clock.now()))
-
     async def transitions(self, peer: Peer, job_id: int) -> Record:
         """What the job went through, oldest first; those that are not saved yet included."""
         record = await self.job(peer, job_id)
@@ -422,7 +423,21 @@ class SupervisorOperations(PolicyOperations):
                 found[after] = transition
             more = bool(answer.value.get("more"))
         found.update(self._scheduler.unsaved_transitions(job_id))
-        return {"transitions": [found[number] for number in sorted(found)]}
+        names = {uid: await self._name_of(uid) for uid in {one["uid"] for one in found.values()}}
+        return {
+            "transitions": [
+                {**found[number], "user": names[found[number]["uid"]]} for number in sorted(found)
+            ]
+        }
+
+    async def _name_of(self, uid: int | None) -> str | None:
+        """Name of a user, asked for if need be; None for nobody."""
+        if uid is None:
+            return None
+        try:
+            return self.user_name(uid) or (await self.account(uid))[0]
+        except Refused:
+            return str(uid)
 
     # --- changing -------------------------------------------------------------------------------
 
@@ -587,22 +602,16 @@ class SupervisorOperations(PolicyOperations):
         answer = await self._reactor.persister.query("check", {})
         return dict(answer.value)
 
-    async def drain(self, peer: Peer, *, reason: str | None) -> Record:
-        """Start no more jobs."""
-        self._require_admin(peer, "drain")
-        position = self._reactor.step(event.Drain(peer.uid, reason))
-        await self._durable(position, True)
-        return {"drained": True}
-
-    async def undrain(self, peer: Peer) -> Record:
-        """Start jobs again."""
-        self._require_admin(peer, "undrain")
-        position = self._reactor.step(event.Undrain(peer.uid))
-        await self._durable(position, True)
-        return {"drained": False}
-
     def _require_admin(self, peer: Peer, what: str) -> None:
         access.require_admin(self._reactor, peer, what)
+
+
+def _parts(submissions: Sequence[Submission]) -> tuple[list[Spec], dict[str, bytes]]:
+    """The specs, and all blobs that they name."""
+    data: dict[str, bytes] = {}
+    for submission in submissions:
+        data.update(submission.blobs)
+    return [submission.spec for submission in submissions], data
 
 
 class _Test:

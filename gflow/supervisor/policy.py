@@ -1,4 +1,4 @@
-"""What may be asked about quotas, groups and reservations."""
+"""What may be asked about quotas, groups, reservations and drains."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ class PolicyOperations:
         """Change the limits of one subject."""
         access.require_admin(self._reactor, peer, "set quotas")
         return await self._saved(event.SetQuota(scope, name, peer.uid, dict(limits), delete))
+
+    async def groups(self, peer: Peer) -> Record:
+        """Groups that have a limit or jobs."""
+        return {"groups": self._reactor.scheduler.groups()}
 
     async def set_group(self, peer: Peer, user: str, name: str, max_running: int | None) -> Record:
         """Change the limit of a group: its owner and admins may."""
@@ -82,6 +86,16 @@ class PolicyOperations:
         """Give a reservation back."""
         access.require_admin(self._reactor, peer, "cancel reservations")
         return await self._saved(event.Unreserve(reservation_id, peer.uid, once))
+
+    async def drain(self, peer: Peer, *, reason: str | None, by_at: float | None = None) -> Record:
+        """Start no more jobs, or only those that end in time."""
+        access.require_admin(self._reactor, peer, "drain")
+        return {"drained": True, **await self._saved(event.Drain(peer.uid, reason, by_at))}
+
+    async def undrain(self, peer: Peer) -> Record:
+        """Start jobs again."""
+        access.require_admin(self._reactor, peer, "undrain")
+        return {"drained": False, **await self._saved(event.Undrain(peer.uid))}
 
     async def _saved(self, happened: event.Event) -> Record:
         return {"durable": await self._durable_at(self._reactor.step(happened))}

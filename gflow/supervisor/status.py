@@ -42,6 +42,7 @@ def describe(reactor: Reactor) -> dict[str, Any]:
         "blob_bytes": reactor.blobs.total_bytes,
         "resources": {"total": _total(capacity), "free": free},
         "gpus": cards(reactor),
+        "drained": _drained(reactor),
         "config": reactor.config.sources,
     }
 
@@ -85,6 +86,14 @@ def _measured(reactor: Reactor, facts: dict[str, Any]) -> dict[str, Any]:
         for process in facts.get("processes", ())
     ]
     return {**{name: facts.get(name) for name in names}, "processes": processes}
+
+
+def _drained(reactor: Reactor) -> dict[str, Any] | None:
+    """Why and by whom nothing is started, or only what ends in time; None: everything is."""
+    drained = reactor.scheduler.drained
+    if drained is None:
+        return None
+    return {**drained._asdict(), "user": reactor.user_name(drained.uid)}
 
 
 def _total(capacity: Capacity) -> dict[str, Any]:

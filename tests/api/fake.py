@@ -39,6 +39,8 @@ class FakeOperations:
         self.ending: tuple[str, int | None, int | None, bytes] | None = None
         self._changed: dict[int, asyncio.Event] = {}
         self._drained = False
+        self.quota_rows: list[dict[str, Any]] = []
+        self.reserved: list[dict[str, Any]] = []
 
     # --- for tests
 
@@ -234,13 +236,66 @@ class FakeOperations:
     async def check(self, peer: Any) -> Any:
         raise ZeroDivisionError("a bug that must not reach the client")
 
-    async def drain(self, peer: Any, *, reason: str | None) -> Any:
+    async def drain(self, peer: Any, *, reason: Any, by_at: Any = None) -> Any:
+        self.calls.append(("drain", (reason, by_at)))
         self._drained = True
         return {"drained": True}
 
     async def undrain(self, peer: Any) -> Any:
         self._drained = False
         return {"drained": False}
+
+    async def priority(self, peer: Any, job_id: int) -> Any:
+        await self.job(peer, job_id)
+        parts = {"top": 0.0, "priority": 10000.0, "fair_share": 900.0, "age": 0.5}
+        return {
+            "job_id": job_id,
+            "state": "PENDING",
+            "position": 2,
+            "points": 10900.5,
+            "parts": parts,
+        }
+
+    async def simulate(self, peer: Any, submissions: Any) -> Any:
+        self.calls.append(("simulate", len(submissions)))
+        self.submissions += submissions
+        delayed = [{"id": 7, "before_at": 1.7e9, "after_at": 1.7e9 + 60}]
+        return {"starts_at": 1.7e9, "delayed": delayed, "delayed_count": 1}
+
+    async def rehearse(self, peer: Any, submissions: Any) -> Any:
+        self.calls.append(("rehearse", len(submissions)))
+        return {"jobs": len(submissions), "tasks": len(submissions)}
+
+    async def account(self, uid: int) -> tuple[str, int]:
+        return "me", uid
+
+    async def quotas(self, peer: Any) -> Any:
+        return {"quotas": self.quota_rows}
+
+    async def set_quota(
+        self, peer: Any, scope: str, name: str, limits: Any, *, delete: bool = False
+    ) -> Any:
+        self.calls.append(("set_quota", (scope, name, dict(limits), delete)))
+        return {"durable": True}
+
+    async def groups(self, peer: Any) -> Any:
+        row = {"user": "me", "name": "g", "max_running": 2, "running": 1, "pending": 3}
+        return {"groups": [row]}
+
+    async def set_group(self, peer: Any, user: str, name: str, max_running: int | None) -> Any:
+        self.calls.append(("set_group", (user, name, max_running)))
+        return {"durable": True}
+
+    async def reservations(self, peer: Any) -> Any:
+        return {"reservations": self.reserved}
+
+    async def reserve(self, peer: Any, **wanted: Any) -> Any:
+        self.calls.append(("reserve", wanted))
+        return {"reservation_id": 1, "durable": True}
+
+    async def unreserve(self, peer: Any, reservation_id: int, *, once: bool = False) -> Any:
+        self.calls.append(("unreserve", (reservation_id, once)))
+        return {"durable": True}
 
     @staticmethod
     def _matches(record: dict[str, Any], which: JobFilter) -> bool:

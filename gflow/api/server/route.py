@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from aiohttp import web
 
@@ -14,9 +14,11 @@ from gflow.api.field import Invalid
 from gflow.api.grammar import MAX_ID
 from gflow.api.operations import Action, JobFilter, JobReference, Operations, Peer, Submission
 from gflow.api.quantity import GrammarError, parse_signal
-from gflow.api.server.body import dumps, dumps_page, read_items, read_object
-from gflow.api.server.connection import Connection, Limits
+from gflow.api.server.body import dumps_page, read_items, read_object
+from gflow.api.server.connection import Limits
+from gflow.api.server.policy import PolicyRoutes
 from gflow.api.server.query import Query, Resolve, conditions_of, history_filter, job_filter
+from gflow.api.server.reply import answer, connection_of, peer_of
 from gflow.api.server.stream import (
     LOG_BYTES,
     Streams,
@@ -51,9 +53,11 @@ class Routes:
             web.patch("/v1/jobs/{job}", self.update),
             web.get("/v1/jobs/{job}/log", self.log),
             web.get("/v1/jobs/{job}/explain", self.explain),
+            web.get("/v1/jobs/{job}/priority", self.priority),
             web.get("/v1/jobs/{job}/transitions", self.transitions),
             web.post("/v1/jobs/{job}/{action}", self.act_on_one),
             web.post("/v1/actions/{action}", self.act_on_many),
+            web.post("/v1/simulate", self.simulate),
             web.get("/v1/history", self.history),
             web.get("/v1/events", self.events),
             web.get("/v1/report", self.report),
@@ -62,17 +66,33 @@ class Routes:
             web.get("/v1/ping", self.ping),
             web.post("/v1/backup", self.backup),
             web.post("/v1/check", self.check),
-            web.post("/v1/drain", self.drain),
-            web.post("/v1/undrain", self.undrain),
+            *PolicyRoutes(self._operations, self._limits).table(),
         ]
 
     # --- submission -------------------------------------------------------------------------
 
     async def submit(self, request: web.Request) -> web.StreamResponse:
-        """One spec or a list of them, whole or not at all."""
-        peer = await self._named(_peer(request))
-        wait = Query(request, "wait").flag("wait", True)
+        """One spec or a list of them, whole or not at all; ``dry_run=true`` only checks them."""
+        asked = Query(request, "wait", "dry_run")
+        wait, dry_run = asked.flag("wait", True), asked.flag("dry_run", False)
         key = _idempotency_key(request)
+        peer, submissions = await self._submissions(request, key)
+        if dry_run:
+            return answer(await self._operations.rehearse(peer, submissions))
+        made = await self._operations.submit(peer, submissions, wait=wait, key=key)
+        return answer(made, status=201)
+
+    async def simulate(self, request: web.Request) -> web.StreamResponse:
+        """When specs would start, and whom they would delay."""
+        Query(request)
+        peer, submissions = await self._submissions(request, None)
+        return answer(await self._operations.simulate(peer, submissions))
+
+    async def _submissions(
+        self, request: web.Request, key: str | None
+    ) -> tuple[Peer, list[Submission]]:
+        """Who asks, by name, and every spec of the body."""
+        peer = await self._named(peer_of(request))
         references: dict[JobReference, int] = {}
         parser = Parser(
             peer, max_array_tasks=self._limits.array_tasks, references=references, request=key
@@ -95,15 +115,14 @@ class Routes:
                 raise Refused(error.kind, f"{error} (item {number} of the list)") from None
         if not submissions:
             raise Refused(Refused.INVALID, "cannot submit jobs: the list is empty")
-        answer = await self._operations.submit(peer, submissions, wait=wait, key=key)
-        return _answer(answer, status=201)
+        return peer, submissions
 
     # --- looking ----------------------------------------------------------------------------
 
     async def jobs(self, request: web.Request) -> web.StreamResponse:
         """A page of live jobs (``all=true``: recently ended ones too)."""
         asked = Query(request, "all", "cursor", "limit", filters=True)
-        peer = _peer(request)
+        peer = peer_of(request)
         which = await job_filter(
             asked.conditions(), self._resolver(peer), ended=asked.flag("all", False)
         )
@@ -113,7 +132,7 @@ class Routes:
     async def history(self, request: web.Request) -> web.StreamResponse:
         """A page of ended jobs, latest end first."""
         asked = Query(request, "since", "before", "cursor", "limit", filters=True)
-        peer = _peer(request)
+        peer = peer_of(request)
         since, before = (
             None if asked.text(key) is None else asked.number(key, 0, -(1 << 36), 1 << 36)
             for key in ("since", "before")
@@ -125,11 +144,11 @@ class Routes:
     async def job(self, request: web.Request) -> web.StreamResponse:
         """One record; ``until=ended`` waits for its end, ``timeout_s`` at most."""
         asked = Query(request, "until", "timeout_s")
-        peer = _peer(request)
+        peer = peer_of(request)
         job_id = await self._job_id(request, peer)
         until = asked.text("until")
         if until is None:
-            return _answer(await self._operations.job(peer, job_id))
+            return answer(await self._operations.job(peer, job_id))
         if until != "ended":
             raise Refused(Refused.INVALID, "cannot take the request: until must be ended")
         wait_s = self._limits.wait_s
@@ -139,7 +158,7 @@ class Routes:
     async def _wait_ended(
         self, request: web.Request, peer: Peer, job_id: int, timeout_s: float
     ) -> web.StreamResponse:
-        connection = _connection(request)
+        connection = connection_of(request)
         wake = self._streams.enter(connection)
         waiting = asyncio.ensure_future(self._operations.wait_ended(peer, job_id, timeout_s))
         disturbed = asyncio.ensure_future(wake.wait())
@@ -147,7 +166,7 @@ class Routes:
             await asyncio.wait((waiting, disturbed), return_when=asyncio.FIRST_COMPLETED)
             if not waiting.done():
                 raise Refused(Refused.UNAVAILABLE, "cannot wait any longer: the supervisor ends")
-            return _answer(waiting.result())
+            return answer(waiting.result())
         finally:
             waiting.cancel()
             disturbed.cancel()
@@ -156,19 +175,25 @@ class Routes:
     async def explain(self, request: web.Request) -> web.StreamResponse:
         """Every reason why the job waits, and when it may start."""
         Query(request)
-        peer = _peer(request)
-        return _answer(await self._operations.explain(peer, await self._job_id(request, peer)))
+        peer = peer_of(request)
+        return answer(await self._operations.explain(peer, await self._job_id(request, peer)))
+
+    async def priority(self, request: web.Request) -> web.StreamResponse:
+        """What the job's place in the order is made of."""
+        Query(request)
+        peer = peer_of(request)
+        return answer(await self._operations.priority(peer, await self._job_id(request, peer)))
 
     async def transitions(self, request: web.Request) -> web.StreamResponse:
         """What the job went through."""
         Query(request)
-        peer = _peer(request)
-        return _answer(await self._operations.transitions(peer, await self._job_id(request, peer)))
+        peer = peer_of(request)
+        return answer(await self._operations.transitions(peer, await self._job_id(request, peer)))
 
     async def log(self, request: web.Request) -> web.StreamResponse:
         """Output from ``offset`` on; ``follow=true`` goes on until the job has ended."""
         asked = Query(request, "stream", "offset", "limit", "follow")
-        peer = _peer(request)
+        peer = peer_of(request)
         job_id = await self._job_id(request, peer)
         which = asked.text("stream") or "output"
         if which not in ("output", "error"):
@@ -183,7 +208,7 @@ class Routes:
         if asked.flag("follow", False):
             return await follow_log(
                 request,
-                _connection(request),
+                connection_of(request),
                 self._operations,
                 peer,
                 self._streams,
@@ -196,13 +221,13 @@ class Routes:
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events, from ``Last-Event-ID`` on; ``job`` (repeated) narrows them."""
         asked = Query(request, "job")
-        peer = _peer(request)
+        peer = peer_of(request)
         words = asked.words("job")
         jobs = None if words is None else {await self._resolve(peer, word) for word in words}
         last_id = request.headers.get("Last-Event-ID")
         return await follow_events(
             request,
-            _connection(request),
+            connection_of(request),
             self._operations.feed,
             self._streams,
             self._limits,
@@ -217,22 +242,22 @@ class Routes:
             None if asked.text(key) is None else asked.number(key, 0, 0, 1 << 36)
             for key in ("since", "before")
         )
-        answer = await self._operations.report(
-            _peer(request),
+        found = await self._operations.report(
+            peer_of(request),
             by=tuple(dict.fromkeys(asked.words("by") or ("user",))),
             since=since,
             before=before,
             user=asked.text("user"),
             project=asked.text("project"),
         )
-        return _answer(answer)
+        return answer(found)
 
     # --- changing ---------------------------------------------------------------------------
 
     async def update(self, request: web.Request) -> web.StreamResponse:
         """Change fields of one job; null clears."""
         wait = Query(request, "wait").flag("wait", True)
-        peer = _peer(request)
+        peer = peer_of(request)
         raw = await read_object(request, self._limits)
         job_id = await self._job_id(request, peer)
         references = {
@@ -240,29 +265,27 @@ class Routes:
             for reference in references_of(raw)
         }
         changes = parse_changes(raw, references)
-        return _answer(await self._operations.update(peer, job_id, changes, wait=wait))
+        return answer(await self._operations.update(peer, job_id, changes, wait=wait))
 
     async def act_on_one(self, request: web.Request) -> web.StreamResponse:
         """cancel, hold, release, … one job."""
         action = _action(request)
         wait = Query(request, "wait").flag("wait", True)
-        peer = _peer(request)
+        peer = peer_of(request)
         options = await read_object(request, self._limits)
         conditions_of(options, "signal", "tree")
         number, tree = _signal_of(action, options)
         which = JobFilter(ids=(await self._job_id(request, peer),), ended=True)
-        answer = await self._operations.act(
-            peer, action, which, wait=wait, signal=number, tree=tree
-        )
-        for refusal in answer["refused"]:
+        done = await self._operations.act(peer, action, which, wait=wait, signal=number, tree=tree)
+        for refusal in done["refused"]:
             raise Refused(refusal["kind"], refusal["message"])
-        return _answer({"job_ids": answer["job_ids"], "durable": answer["durable"]})
+        return answer({"job_ids": done["job_ids"], "durable": done["durable"]})
 
     async def act_on_many(self, request: web.Request) -> web.StreamResponse:
         """cancel, hold, release, … what a filter in the body says; ``all`` means all of mine."""
         action = _action(request)
         wait = Query(request, "wait").flag("wait", True)
-        peer = _peer(request)
+        peer = peer_of(request)
         options = await read_object(request, self._limits)
         conditions = conditions_of(options, "signal", "tree", "all")
         if not conditions and options.get("all") is not True:
@@ -274,29 +297,27 @@ class Routes:
         which = await job_filter(
             conditions, self._resolver(peer), ended="id" in conditions or action == Action.REQUEUE
         )
-        answer = await self._operations.act(
-            peer, action, which, wait=wait, signal=number, tree=tree
-        )
-        return _answer(answer)
+        done = await self._operations.act(peer, action, which, wait=wait, signal=number, tree=tree)
+        return answer(done)
 
     # --- the service ------------------------------------------------------------------------
 
     async def status(self, request: web.Request) -> web.StreamResponse:
         """How the supervisor and its processes are."""
         Query(request)
-        return _answer(await self._operations.status(_peer(request)))
+        return answer(await self._operations.status(peer_of(request)))
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """Figures for Prometheus."""
         Query(request)
-        text = await self._operations.metrics(_peer(request))
+        text = await self._operations.metrics(peer_of(request))
         kind = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         return web.Response(body=text.encode(), headers=kind)
 
     async def ping(self, request: web.Request) -> web.StreamResponse:
         """Whether it answers."""
         Query(request)
-        return _answer(await self._operations.ping(_peer(request)))
+        return answer(await self._operations.ping(peer_of(request)))
 
     async def backup(self, request: web.Request) -> web.StreamResponse:
         """Copy the store to ``path``."""
@@ -305,27 +326,12 @@ class Routes:
             path = field.absolute_path(options.get("path"))
         except Invalid as error:
             raise Refused(Refused.INVALID, f"cannot back up: path {error}") from None
-        return _answer(await self._operations.backup(_peer(request), path))
+        return answer(await self._operations.backup(peer_of(request), path))
 
     async def check(self, request: web.Request) -> web.StreamResponse:
         """Look over the store."""
         await self._options(request)
-        return _answer(await self._operations.check(_peer(request)))
-
-    async def drain(self, request: web.Request) -> web.StreamResponse:
-        """Start no more jobs."""
-        options = await self._options(request, "reason")
-        try:
-            given = options.get("reason")
-            reason = None if given is None else field.text(1024)(given)
-        except Invalid as error:
-            raise Refused(Refused.INVALID, f"cannot drain: reason {error}") from None
-        return _answer(await self._operations.drain(_peer(request), reason=reason))
-
-    async def undrain(self, request: web.Request) -> web.StreamResponse:
-        """Start jobs again."""
-        await self._options(request)
-        return _answer(await self._operations.undrain(_peer(request)))
+        return answer(await self._operations.check(peer_of(request)))
 
     # --- parts ------------------------------------------------------------------------------
 
@@ -373,16 +379,6 @@ async def _in_steps(steps: Generator[None, None, Submission], turn: Turn) -> Sub
         await turn.breathe()
 
 
-def _connection(request: web.Request) -> Connection:
-    return cast(Connection, request.protocol)
-
-
-def _peer(request: web.Request) -> Peer:
-    peer = _connection(request).peer
-    assert peer is not None, "requests come from connections that were let in"
-    return peer
-
-
 def _action(request: web.Request) -> Action:
     try:
         return Action(request.match_info["action"])
@@ -411,10 +407,6 @@ def _idempotency_key(request: web.Request) -> str | None:
             Refused.INVALID, f"cannot use the Idempotency-Key: 1 to {_MAX_KEY} printable characters"
         )
     return key
-
-
-def _answer(value: dict[str, Any], status: int = 200) -> web.Response:
-    return web.Response(body=dumps(value), status=status, content_type="application/json")
 
 
 async def _page(page: dict[str, Any]) -> web.Response:

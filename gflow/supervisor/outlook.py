@@ -1,0 +1,92 @@
+"""What may be asked about the future: why a job waits, its place, its start, and what if."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from gflow.api.operations import Peer, Record, Submission
+from gflow.api.server.turn import Turn
+from gflow.errors import Refused
+from gflow.model.state import State
+from gflow.supervisor import clock, view
+from gflow.supervisor.reactor import Reactor
+
+#: Steps of a forecast between two looks at the time.
+_STEPS = 2
+#: Specs that a simulation takes; they are checked in one turn.
+_SIMULATED = 25
+#: Delayed jobs that are named.
+_NAMED = 100
+
+
+class OutlookOperations:
+    """The part of the operations that decides nothing."""
+
+    _reactor: Reactor
+
+    async def explain(self, peer: Peer, job_id: int) -> Record:
+        """Every blocker, and when the job may start."""
+        await self._require_known(job_id, "explain")
+        scheduler, now = self._reactor.scheduler, clock.now()
+        record = view.explanation_record(scheduler.explain(job_id, now))
+        if record["state"] == State.PENDING:
+            play = scheduler.forecast(job_id, now)
+            await _finished(play)
+            earliest, latest = play.expected_start or (None, None)
+            record["expected_start_at"] = {"earliest": earliest, "latest": latest}
+        return record
+
+    async def priority(self, peer: Peer, job_id: int) -> Record:
+        """What the job's place in the order is made of."""
+        await self._require_known(job_id, "rank")
+        scheduler, now = self._reactor.scheduler, clock.now()
+        explanation = scheduler.explain(job_id, now)
+        parts = scheduler.priority(job_id, now)
+        return {
+            "job_id": job_id,
+            "state": explanation.state.value,
+            "position": explanation.position,
+            "points": parts.pop("points"),
+            "parts": parts,
+        }
+
+    async def _require_known(self, job_id: int, verb: str) -> None:
+        if self._reactor.scheduler.knows(job_id):
+            return
+        record = await self._reactor.from_history(job_id)
+        if record is None:
+            raise Refused(Refused.NOT_FOUND, f"cannot {verb} job {job_id}: there is no such job")
+        raise Refused(
+            Refused.CONFLICT, f"cannot {verb} job {job_id}: it has ended ({record['state']})"
+        )
+
+    async def simulate(self, peer: Peer, submissions: Sequence[Submission]) -> Record:
+        """When these would start, and whom they would delay."""
+        if len(submissions) > _SIMULATED:
+            raise Refused(Refused.TOO_LARGE, f"cannot simulate more than {_SIMULATED} jobs at once")
+        specs = tuple(submission.spec for submission in submissions)
+        play = self._reactor.scheduler.what_if(specs, clock.now())
+        await _finished(play)
+        delayed = play.delayed()
+        return {
+            "starts_at": play.starts_at,
+            "delayed": [
+                {"id": job_id, "before_at": before, "after_at": after}
+                for job_id, before, after in delayed[:_NAMED]
+            ],
+            "delayed_count": len(delayed),
+        }
+
+
+class _Play(Protocol):
+    def step(self, count: int) -> bool:
+        """Go on; whether it is done."""
+        ...
+
+
+async def _finished(play: _Play) -> None:
+    """Have it done, in short turns."""
+    turn = Turn()
+    while not play.step(_STEPS):
+        await turn.breathe()
