@@ -1,40 +1,15 @@
-"""How the reference writes times, durations, states and reasons."""
+"""How the reference writes times, durations and reasons."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from gflow.api.field import Invalid, integer, mapping
-from gflow.api.quantity import quoted
+from gflow.api.field import integer, mapping
 from gflow.model.state import ACTIVE, Reason, State
 
 _U64 = (1 << 64) - 1
 _SECONDS = integer(0, _U64)
 _NANOS = integer(0, (1 << 32) - 1)
-
-#: The reference's states, in its order, with the names that its filters take.
-NAMES: dict[str, tuple[str, ...]] = {
-    "Queued": ("PD", "pd"),
-    "Hold": ("H", "h"),
-    "Running": ("R", "r"),
-    "Finished": ("CD", "cd"),
-    "Failed": ("F", "f"),
-    "Cancelled": ("CA", "ca"),
-    "Timeout": ("TO", "to"),
-}
-_NAME_OF = {word: name for name, words in NAMES.items() for word in (name, *words)}
-
-#: Our states behind each of the reference's; PENDING is Queued or Hold.
-STATES: dict[str, tuple[State, ...]] = {
-    "Queued": (State.PENDING,),
-    "Hold": (State.PENDING,),
-    "Running": (State.RUNNING, State.SUSPENDED, State.COMPLETING),
-    "Finished": (State.COMPLETED,),
-    "Failed": (State.FAILED, State.OUT_OF_MEMORY, State.NODE_FAIL),
-    "Cancelled": (State.CANCELLED,),
-    "Timeout": (State.TIMEOUT,),
-}
-_STATE_OF = {ours: theirs for theirs, states in STATES.items() for ours in states}
 
 _REASONS: dict[str, str] = {
     Reason.BEGIN_TIME: "WaitingForStartTime",
@@ -46,29 +21,6 @@ _REASONS: dict[str, str] = {
     Reason.RESERVATION: "WaitingForGpu",
     Reason.GPUS_UNKNOWN: "WaitingForGpu",
 }
-
-
-def state_names(text: str) -> frozenset[str]:
-    """The reference's states in a list such as ``Queued,R``; raises Invalid for unknown ones."""
-    found = set()
-    for word in filter(None, (part.strip() for part in text.split(","))):
-        name = _NAME_OF.get(word)
-        if name is None:
-            raise Invalid(f"{quoted(word)} is no state: {', '.join(NAMES)}")
-        found.add(name)
-    return frozenset(found)
-
-
-def state(record: dict[str, Any]) -> str:
-    """The reference's word for the state of one of our records."""
-    if record["state"] == State.PENDING:
-        return "Hold" if record["hold"] is not None else "Queued"
-    return word(State(record["state"]))
-
-
-def word(ours: State) -> str:
-    """The reference's word for one of our states that is not PENDING."""
-    return _STATE_OF[ours]
 
 
 def reason(record: dict[str, Any], culprit: int | None) -> Any:

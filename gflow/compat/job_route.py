@@ -7,15 +7,16 @@ from typing import Any
 
 from aiohttp import web
 
-from gflow.api import field
+from gflow.api import dialect, field
 from gflow.api.field import Invalid
 from gflow.api.operations import Action, JobFilter, JobReference, Operations, Peer, Submission
+from gflow.api.quantity import GrammarError
 from gflow.api.server import Limits
 from gflow.api.server.body import dumps
 from gflow.api.server.stream import LOG_BYTES
 from gflow.api.server.turn import Turn
 from gflow.api.specification import Parser
-from gflow.compat import change, encoding, listing, message, submission
+from gflow.compat import change, listing, message, submission
 from gflow.compat.message import answer, peer_of
 from gflow.compat.problem import Problem
 from gflow.errors import Refused
@@ -93,7 +94,7 @@ class JobRoutes:
             status = 503 if error.kind == Refused.UNAVAILABLE else 400
             raise Problem(status, str(error)) from None
         return [
-            {"id": job_id, "run_name": f"gjob-{job_id}-{name}" if name else f"gjob-{job_id}"}
+            {"id": job_id, "run_name": dialect.named(job_id, name)}
             for job_id, name in zip(made["job_ids"], names)
         ]
 
@@ -104,8 +105,8 @@ class JobRoutes:
         peer = peer_of(request)
         since = message.integer(request, "created_after")
         try:
-            states = encoding.state_names(request.query.get("state", ""))
-        except Invalid as error:
+            states = dialect.state_names(request.query.get("state", ""))
+        except GrammarError as error:
             raise Problem(400, str(error)) from None
         wanted = listing.Wanted(
             states=states or None, users=message.words(request, "user"), submitted_since=since
@@ -222,8 +223,8 @@ class JobRoutes:
         patch = submission.read_patch(raw)
         try:
             record = await self._operations.job(peer, job_id)
-            if encoding.state(record) not in ("Queued", "Hold"):
-                state = encoding.state(record)
+            if dialect.state(record) not in ("Queued", "Hold"):
+                state = dialect.state(record)
                 raise Problem(400, f"Job {job_id} is in state '{state}' and cannot be updated")
             changes, limit = change.changes(record, patch)
             if changes:
@@ -285,7 +286,7 @@ class JobRoutes:
 
     async def _declare(self, request: web.Request, state: str) -> web.StreamResponse:
         record = await self._record(request)
-        if encoding.state(record) != state:
+        if dialect.state(record) != state:
             text = f"cannot call job {record['id']} {state.lower()}: its command's exit says that"
             raise Problem(409, text)
         return answer(None)

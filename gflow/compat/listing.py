@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from gflow.api import dialect
 from gflow.api.operations import HistoryFilter, JobFilter, Operations, Peer
 from gflow.api.server.turn import Turn
-from gflow.compat import encoding, shape
+from gflow.compat import shape
 from gflow.errors import Refused
 from gflow.model.state import TERMINAL, State
 
@@ -38,7 +39,7 @@ async def records(operations: Operations, peer: Peer, wanted: Wanted) -> list[Re
         users = (*wanted.users, peer.user or str(peer.uid))
     states: tuple[str, ...] | None = None
     if wanted.states is not None:
-        states = tuple(s.value for word in wanted.states for s in encoding.STATES[word])
+        states = tuple(s for word in wanted.states for s in dialect.STATES[word])
     found: dict[int, Record] = {}
     cursor = None
     which = JobFilter(users=users, states=states, ended=True)
@@ -80,7 +81,7 @@ def _test(peer: Peer, wanted: Wanted) -> Callable[[Record], bool]:
     users = None if wanted.users is None else frozenset(wanted.users)
 
     def accepts(record: Record) -> bool:
-        if wanted.states is not None and encoding.state(record) not in wanted.states:
+        if wanted.states is not None and dialect.state(record) not in wanted.states:
             return False
         since = wanted.submitted_since
         if since is not None and record["submitted_at"] < since:
@@ -113,7 +114,7 @@ async def _culprit(
     operations: Operations, peer: Peer, record: Record, states: dict[int, str]
 ) -> int | None:
     """The first parent that ended otherwise than well, of a job cancelled for that."""
-    parents = shape.lost_parents(record)
+    parents = dialect.lost_parents(record)
     for parent in parents:
         state = states.get(parent)
         if state is None:

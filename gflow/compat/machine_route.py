@@ -8,11 +8,12 @@ from typing import Any
 
 from aiohttp import web
 
+from gflow.api import dialect
 from gflow.api.field import Invalid, integer, integers
 from gflow.api.operations import Operations, Peer
 from gflow.api.server import Limits
 from gflow.api.server.stream import Streams
-from gflow.compat import encoding, listing, message, statistics
+from gflow.compat import listing, message, statistics
 from gflow.compat.message import answer, peer_of
 from gflow.compat.problem import Problem
 from gflow.compat.stream import follow_events
@@ -197,10 +198,10 @@ class MachineRoutes:
                 one["user"], Counter(submitted=0, running=0, finished=0, failed=0)
             )
             counts["submitted"] += 1
-            state = encoding.state(one).lower()
+            state = dialect.state(one).lower()
             if state in counts:
                 counts[state] += 1
-        by_state = Counter(encoding.state(one) for one in records)
+        by_state = Counter(dialect.state(one) for one in records)
         return answer({"jobs_by_state": by_state, "jobs_by_user": by_user})
 
     # --- streams and pages ----------------------------------------------------------------------

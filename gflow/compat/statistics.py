@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gflow.api import dialect
 from gflow.api.server.turn import Turn
-from gflow.compat import encoding, shape
 
 Record = dict[str, Any]
 
@@ -23,14 +23,14 @@ _RAN = frozenset({"Finished", "Failed", "Timeout"})
 
 async def summary(records: list[Record], user: str | None, since: int | None, now: float) -> Record:
     """Every field of ``/stats``; held jobs count in the total alone."""
-    counts = dict.fromkeys(encoding.NAMES, 0)
+    counts = dict.fromkeys(dialect.NAMES, 0)
     waits: list[float] = []
     runtimes: list[float] = []
     top: list[tuple[float, Record]] = []
     gpu_s, requested, with_gpus, peak = 0.0, 0, 0, 0
     turn = Turn()
     for record in records:
-        state = encoding.state(record)
+        state = dialect.state(record)
         counts[state] += 1
         gpus = record["resources"]["gpus"]
         requested += gpus
@@ -62,7 +62,7 @@ async def summary(records: list[Record], user: str | None, since: int | None, no
         "top_jobs": [
             {
                 "id": record["id"],
-                "name": shape.run_name(record),
+                "name": dialect.run_name(record),
                 "runtime_secs": runtime,
                 "gpus": record["resources"]["gpus"],
             }

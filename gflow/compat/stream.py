@@ -7,12 +7,13 @@ from typing import Any
 
 from aiohttp import web
 
+from gflow.api import dialect
 from gflow.api.feed import Event
 from gflow.api.operations import Operations, Peer
 from gflow.api.server import Limits
 from gflow.api.server.body import dumps
 from gflow.api.server.stream import Streams, rest
-from gflow.compat import encoding, message, shape
+from gflow.compat import message
 from gflow.errors import Refused
 from gflow.model.state import TERMINAL, State
 
@@ -94,16 +95,16 @@ async def _ended(operations: Operations, peer: Peer, job_id: int, state: State) 
     await asyncio.sleep(0)
     ended = {
         "job_id": job_id,
-        "final_state": encoding.word(state),
+        "final_state": dialect.state_word(state),
         "gpu_ids": record["gpu_ids"],
-        "memory_mb": shape.megabytes(record["resources"]["memory_bytes"]),
+        "memory_mb": dialect.megabytes(record["resources"]["memory_bytes"]),
     }
     found: list[Named] = [("job_completed", ended)]
     if record["started_at"] is not None:
         codes = {"exit_code": record["exit_code"], "signal": record["signal"]}
         found.insert(0, ("job_execution_finished", {"job_id": job_id, **codes}))
     if state is State.TIMEOUT:
-        timed_out = {"job_id": job_id, "run_name": shape.run_name(record)}
+        timed_out = {"job_id": job_id, "run_name": dialect.run_name(record)}
         found.insert(0, ("job_timed_out", timed_out))
     return found
 

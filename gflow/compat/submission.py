@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gflow.api import field
+from gflow.api import dialect, field
 from gflow.api.field import Invalid
 from gflow.api.quantity import quoted
 from gflow.compat import encoding
@@ -20,7 +20,6 @@ _U64 = (1 << 64) - 1
 _MAX_MB = 1 << 33
 _MAX_BEGIN_AT = float(1 << 36)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-_NOT_NAME = re.compile(r"[^\w-]+")
 
 Check = Callable[[Any], Any]
 Fields = dict[str, Any]
@@ -85,7 +84,7 @@ FIELDS: dict[str, tuple[Check, Any]] = {
     "notifications": (_notifications, None),
     "scheduled_at": (encoding.parse_time_point, None),
     # Ours to say; only looked at for what they may be.
-    "state": (field.choice(*encoding.NAMES), None),
+    "state": (field.choice(*dialect.NAMES), None),
 }
 
 #: What PATCH may change, in the order in which answers name it.
@@ -147,7 +146,7 @@ def _checked(
 
 def spec(job: Fields) -> dict[str, Any]:
     """The raw spec, as ``api.specification`` takes it. Raises Problem."""
-    name = normalised(job["run_name"] or "")
+    name = dialect.normalised(job["run_name"] or "")
     raw = {
         "command": command(job),
         "name": name or _name_of(job),
@@ -248,15 +247,10 @@ def labels(job: Fields) -> dict[str, str]:
     found = {name: str(job[name]) for name in _LABELS if job[name]}
     if job["task_id"] == 0:
         found["task_id"] = "0"
-    found["run_name"] = normalised(job["run_name"] or "")
+    found["run_name"] = dialect.normalised(job["run_name"] or "")
     if job["command"] is not None:
         found["command"] = job["command"]
     for kind, words in (job["notifications"] or {}).items():
         if words:
             found[f"notify_{kind}"] = ",".join(words)
     return found
-
-
-def normalised(name: str) -> str:
-    """A run name as the reference writes it: letters, digits, ``-`` and ``_``."""
-    return _NOT_NAME.sub("_", name.strip()).strip("_")

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gflow.compat.command import command_line, substituted
+from gflow.api.dialect import substituted
+from gflow.compat.command import command_line
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=20)
 
