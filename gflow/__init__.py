@@ -12,6 +12,7 @@ One process, one duty; ``ps`` shows them::
     │   └─ gflow: job 42   the shim: outlives everything above, writes the exit
     │        └─ the user's command, in its own session
     ├─ gflow: monitor      watches: samples of the jobs' process trees            gflow.monitoring
+    ├─ gflow: gpu          asks the driver about cards; it may hang without harm  gflow.monitoring
     └─ gflow: logger       writes the supervisor's own log from a pipe            gflow.supervisor
 
 What decides is apart from what does. ``gflow.scheduling`` is pure: events in, actions out, no

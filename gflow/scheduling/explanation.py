@@ -239,6 +239,7 @@ def _resources(core: Core, want: Resources, now: Instant) -> list[Blocker]:
     accepting = len(pool.accepting(want)) if want.gpus else 0
     if want.gpus > accepting:
         found.append(_short(core, "gpus", want.gpus, accepting, now))
+        found += _kept_back(core, want)
     counters = pool.gres
     for name, count in want.gres:
         if count > counters.get(name, 0):
@@ -270,6 +271,15 @@ def _short(core: Core, name: str, wanted: int, free: int, now: Instant) -> Block
     option = {"memory_bytes": "--memory", "cpus": "--cpus", "gpus": "--gpus"}.get(name)
     remedy = f"{option} {free}" if option and free > 0 else None
     return Blocker(Reason.RESOURCES, message, remedy, until)
+
+
+def _kept_back(core: Core, want: Resources) -> list[Blocker]:
+    """Cards that it could use and that are not given out just now."""
+    return [
+        Blocker(Reason.RESOURCES, f"gpu {card.index} is kept back: {card.unusable}")
+        for card in core.capacity.cards or ()
+        if card.unusable and (not want.gpus_allowed or card.index in want.gpus_allowed)
+    ][:_NAMED]
 
 
 def _held(want: Resources, name: str) -> int:

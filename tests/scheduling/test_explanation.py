@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gflow.errors import Refused
-from gflow.model.event import Hold, Wake
+from gflow.model.event import CapacityChanged, Hold, Wake
 from gflow.model.job import Array, Job
 from gflow.model.state import Reason, State
 from gflow.scheduling.dependency import satisfied
@@ -148,3 +150,14 @@ def test_explanations_are_true_and_complete(seed: int) -> None:
             named = {gate for gate, reasons in _GATES.items() if reasons & found}
             assert named - {"others"} == _closed_gates(stage, item), item.id
             assert named, item.id
+
+
+def test_cards_that_are_kept_back_are_named() -> None:
+    """Whoever waits for a gpu that a stranger uses learns who that is."""
+    stage = Stage(capacity(gpus=2))
+    busy = replace(stage.scheduler.capacity.cards[0], unusable="busy: process 9")
+    other = stage.scheduler.capacity.cards[1]
+    stage.handle(CapacityChanged(replace(stage.scheduler.capacity, cards=(busy, other))))
+    job = stage.submit(spec(gpus=2))
+    messages = [one.message for one in stage.scheduler.explain(job, stage.now).blockers]
+    assert messages == ["2 gpus wanted, 1 free", "gpu 0 is kept back: busy: process 9"]
