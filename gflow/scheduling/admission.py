@@ -10,7 +10,7 @@ from gflow.model.event import Submit
 from gflow.model.job import Array, ArraySpec, Dependency, Job, Spec
 from gflow.model.resources import Capacity, Resources
 from gflow.model.state import TERMINAL, Instant, State
-from gflow.scheduling import lifecycle, numbering, quota
+from gflow.scheduling import numbering, quota, waiting
 from gflow.scheduling.core import Core
 from gflow.scheduling.pool import Pool
 from gflow.scheduling.state import Item
@@ -66,9 +66,9 @@ def _admit(
     core.live.add(item)
     core.live.change(item)
     note_facts(core, spec, ended)
-    lifecycle.count_pending(core, item, pending_of(spec))
-    lifecycle.watch(core, item)
-    lifecycle.enter(core, item, now)
+    waiting.count_pending(core, item, pending_of(spec))
+    waiting.watch(core, item)
+    waiting.enter(core, item, now)
     return item
 
 

@@ -9,23 +9,23 @@ from gflow.model.action import Action, Signal
 from gflow.model.event import Cancel, Hold, Release, Requeue, Resume, SendSignal, Suspend
 from gflow.model.job import Array, Job
 from gflow.model.state import ACTIVE, TERMINAL, Instant, State
-from gflow.scheduling import lifecycle
+from gflow.scheduling import allocation, lifecycle, waiting
 from gflow.scheduling.core import Core
 from gflow.scheduling.machine import Happened
 from gflow.scheduling.state import Item
 
 
 def target(core: Core, job_id: int, verb: str) -> Item:
-    """The job or array of an id; a waiting task gets its Job here. Refused when unknown."""
+    """The job or array of an id, and for a waiting task its array. Refused when unknown."""
     item = core.live.item(job_id)
     if item is not None:
         return item
-    waiting = core.live.waiting_task(job_id)
-    if waiting is None:
+    task = core.live.waiting_task(job_id)
+    if task is None:
         if core.live.array_of(job_id) is not None:
             raise Refused(Refused.CONFLICT, f"cannot {verb} job {job_id}: it has already ended")
         raise Refused(Refused.NOT_FOUND, f"cannot {verb} job {job_id}: there is no such job")
-    return waiting[0]
+    return task[0]
 
 
 def _conflict(verb: str, job_id: int, cause: str) -> Refused:
@@ -37,8 +37,8 @@ def _own_job(core: Core, item: Item, job_id: int, now: Instant) -> Item:
     if item.id == job_id:
         return item
     assert isinstance(item, Array)
-    job = lifecycle.split(core, item, job_id - item.id - 1)
-    lifecycle.enter(core, job, now)
+    job = waiting.split(core, item, job_id - item.id - 1)
+    waiting.enter(core, job, now)
     return job
 
 
@@ -152,10 +152,10 @@ def release(core: Core, event: Release, now: Instant) -> list[Action]:
 
 
 def _set_hold(core: Core, item: Item, hold: str | None, now: Instant) -> None:
-    lifecycle.leave(core, item)
+    waiting.leave(core, item)
     item.hold = hold
     core.live.change(item)
-    lifecycle.enter(core, item, now)
+    waiting.enter(core, item, now)
 
 
 def pending_of(core: Core, job_id: int, verb: str, now: Instant) -> list[Item]:
@@ -181,7 +181,7 @@ def suspend(core: Core, event: Suspend, now: Instant) -> list[Action]:
     """Stop the tree of a running job; its time limit stands still, its resources stay held."""
     actions: list[Action] = []
     for job in _in_state(core, event.job_id, "suspend", State.RUNNING):
-        lifecycle.change_end(core, job, suspended_boot_s=now.boot_s)
+        allocation.change_end(core, job, suspended_boot_s=now.boot_s)
         moved = lifecycle.move(core, job, Happened.SUSPENDED, now, "suspend", event.uid)
         actions += [Signal(job.id, job.attempt, signals.SIGSTOP, True), moved]
     return actions
@@ -193,7 +193,7 @@ def resume(core: Core, event: Resume, now: Instant) -> list[Action]:
     for job in _in_state(core, event.job_id, "resume", State.SUSPENDED):
         since = now.boot_s if job.suspended_boot_s is None else job.suspended_boot_s
         suspended_s = job.suspended_s + max(0.0, now.boot_s - since)
-        lifecycle.change_end(core, job, suspended_s=suspended_s, suspended_boot_s=None)
+        allocation.change_end(core, job, suspended_s=suspended_s, suspended_boot_s=None)
         moved = lifecycle.move(core, job, Happened.RESUMED, now, "resume", event.uid)
         actions += [Signal(job.id, job.attempt, signals.SIGCONT, True), moved]
     return actions

@@ -15,7 +15,7 @@ from gflow.model.action import Start
 from gflow.model.event import Submit
 from gflow.model.job import Job, Spec
 from gflow.model.state import ACTIVE, Instant, State
-from gflow.scheduling import admission, lifecycle, selection, settling
+from gflow.scheduling import admission, allocation, lifecycle, selection, settling, waiting
 from gflow.scheduling.core import Core
 from gflow.scheduling.dispatch import dispatch
 from gflow.scheduling.machine import Happened
@@ -225,7 +225,7 @@ def _copy_active(core: Core, source: Core, job_id: int, now: Instant) -> None:
         tally.active += job.state in ACTIVE
     if job.state in ACTIVE:
         core.cpuset.hold(job.cpu_ids)
-        lifecycle.occupy(core, job, now)
+        allocation.occupy(core, job, now)
 
 
 def _copy_pending(core: Core, item: Item, now: Instant) -> None:
@@ -241,14 +241,14 @@ def _copy_pending(core: Core, item: Item, now: Instant) -> None:
             return
         if known is not None:
             known.pending = list(item.pending)
-            lifecycle.enter(core, known, now)
+            waiting.enter(core, known, now)
             return
         spec = replace(item.spec, dependencies=())
         twin = replace(item, spec=spec, pending=list(item.pending), cancelled=[])
     core.live.add(twin)
     if isinstance(twin, Job) and twin.array_id is not None:
         core.live.tallies[twin.array_id].own[twin.id - twin.array_id - 1] = None
-    lifecycle.enter(core, twin, now)
+    waiting.enter(core, twin, now)
 
 
 def _in_order(source: Core, target_id: int | None) -> Iterator[Item | None]:

@@ -6,18 +6,16 @@ and the allocation.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from dataclasses import replace
 from typing import Any
 
 from gflow.model.action import Action, Changed, Kill, Start
 from gflow.model.job import Array, Job, Spec
 from gflow.model.state import ACTIVE, TERMINAL, Instant, State
-from gflow.scheduling import fair_share, interval, numbering
+from gflow.scheduling import allocation, interval, numbering, waiting
 from gflow.scheduling.core import Core
-from gflow.scheduling.dependency import satisfied
 from gflow.scheduling.machine import ENDED, Happened, next_state
-from gflow.scheduling.state import BACKOFF, BEGIN, DEPENDENCY, HELD, NEVER, Item
+from gflow.scheduling.state import Item
 
 #: From best to worst: an array ends like its worst task.
 _WORSE = (
@@ -28,9 +26,6 @@ _WORSE = (
     State.OUT_OF_MEMORY,
     State.FAILED,
 )
-
-#: A job that is expected to end so much later leaves room for others before it.
-_WORTH_A_PASS_S = 0.25
 
 #: What a kill for this cause makes of a job whose command did not end before.
 KILL_ENDING: dict[str, State] = {
@@ -47,119 +42,11 @@ def move(
     before = job.state
     core.live.set_state(job, next_state(before, happened))
     if (before is State.PENDING) != (job.state is State.PENDING):
-        count_pending(core, job, 1 if job.state is State.PENDING else -1)
+        waiting.count_pending(core, job, 1 if job.state is State.PENDING else -1)
     core.live.note_transition(job, before, now, cause, uid)
     if job.array_id is not None:
         _tally(core, job, before)
     return Changed(job.id, before, job.state, cause)
-
-
-def count_pending(core: Core, item: Item, count: int) -> None:
-    """So many more (or less) jobs of the item's accounts are pending."""
-    for account in core.accounts_of(item):
-        account.pending += count
-
-
-# --- waiting ----------------------------------------------------------------------------------
-
-
-def enter(core: Core, item: Item, now: Instant) -> None:
-    """Give a pending item its place: in the queue, or among those that wait for something."""
-    if isinstance(item, Array) and not item.pending:
-        return
-    waits = 0
-    if item.hold is not None:
-        waits |= HELD
-    begin_at = item.spec.begin_at
-    if begin_at is not None and begin_at > now.wall_s:
-        waits |= BEGIN
-        core.timers.at_wall(begin_at, item.id)
-    not_before_at = item.not_before_at if isinstance(item, Job) else None
-    if not_before_at is not None and not_before_at > now.wall_s:
-        waits |= BACKOFF
-        core.timers.at_wall(not_before_at, item.id)
-    if not satisfied(item, item.met):
-        waits |= DEPENDENCY
-        if core.dependencies.impossible(item):
-            waits |= NEVER
-    if waits:
-        core.live.waits[item.id] = waits
-        return
-    if item.eligible_at is None:
-        item.eligible_at = now.wall_s
-        core.live.change(item)
-    core.queue.add(item, core.accounts_of(item))
-    if not core.pass_wanted and (core.pool.fits(item.spec.resources) or _outranks(core, item)):
-        core.pass_wanted = True
-
-
-def _outranks(core: Core, item: Item) -> bool:
-    """Whether a queued item comes before the one that lower jobs must not delay."""
-    reserved = None if core.reserved_id is None else core.live.item(core.reserved_id)
-    return reserved is None or core.queue.rank_of(item) < core.queue.rank_of(reserved)
-
-
-def leave(core: Core, item: Item) -> None:
-    """Take a pending item out of wherever it waits, before its facts change."""
-    if core.live.waits.pop(item.id, 0) or (isinstance(item, Array) and not item.pending):
-        return
-    _unqueue(core, item)
-
-
-def _unqueue(core: Core, item: Item) -> None:
-    core.queue.remove(item)
-    if item.id == core.reserved_id:
-        # What was kept for it is anybody's.
-        core.reserved_id = None
-        core.pass_wanted = True
-
-
-def watch(core: Core, item: Item) -> None:
-    """Watch what a new or changed item depends on; settled by the next settling."""
-    if not item.spec.dependencies or satisfied(item, item.met):
-        return
-    core.dependencies.unsettled.extend(core.dependencies.watch(core.live, item))
-    if not isinstance(item, Array):
-        return
-    for dependency in item.spec.dependencies:
-        for parent in dependency.jobs if dependency.type == "aftercorr" else ():
-            tally = core.live.tallies.get(parent)
-            for start, stop in tally.done if tally is not None else ():
-                core.dependencies.counterparts.append((parent, item.id, range(start, stop)))
-
-
-def split(core: Core, array: Array, position: int) -> Job:
-    """Give a waiting task its own Job, in no place yet: :func:`enter` must follow."""
-    job = _task_job(core, array, position)
-    queued = array.id not in core.live.waits
-    if queued and array.pending == [(position, position + 1)]:
-        _unqueue(core, array)
-    taken = interval.discard(array.pending, position)
-    assert taken, (array.id, position)
-    if not array.pending:
-        core.live.waits.pop(array.id, None)
-    core.live.counts[State.PENDING] -= 1  # counted again with its Job
-    core.live.add(job)
-    core.live.change(job)
-    core.live.tallies[array.id].own[position] = None
-    watch(core, job)
-    return job
-
-
-def _task_job(core: Core, array: Array, position: int) -> Job:
-    assert array.spec.array is not None
-    return Job(
-        id=array.id + 1 + position,
-        spec=array.spec,
-        submitted_at=array.submitted_at,
-        hold=array.hold,
-        priority=array.priority,
-        top=array.top,
-        eligible_at=array.eligible_at,
-        array_id=array.id,
-        task=numbering.number_at(array.spec.array, position),
-        met=array.met,
-    )
 
 
 # --- running ----------------------------------------------------------------------------------
@@ -168,7 +55,7 @@ def _task_job(core: Core, array: Array, position: int) -> Job:
 def start(core: Core, item: Item, gpu_ids: tuple[int, ...], now: Instant) -> list[Action]:
     """Allocate and ask for the launch of a queued job, or of the next task of a queued array."""
     if isinstance(item, Array):
-        job = split(core, item, item.pending[0][0])
+        job = waiting.split(core, item, item.pending[0][0])
     else:
         core.queue.remove(item)
         job = item
@@ -181,7 +68,7 @@ def start(core: Core, item: Item, gpu_ids: tuple[int, ...], now: Instant) -> lis
     job.reason = None
     job.not_before_at = None
     changed = move(core, job, Happened.STARTED, now, "scheduled")
-    occupy(core, job, now)
+    allocation.occupy(core, job, now)
     core.dependencies.touch((job.id,) if job.array_id is None else (job.id, job.array_id))
     return [start_action(core, job), changed]
 
@@ -206,55 +93,6 @@ def start_action(core: Core, job: Job) -> Start:
     )
 
 
-def occupy(core: Core, job: Job, now: Instant) -> None:
-    """Book what an active job holds, its ``cpu_ids`` apart, and arm its time limit."""
-    request = job.spec.resources
-    core.pool.book(request, job.gpu_ids)
-    for account in core.accounts_of(job):
-        fair_share.accrue(core, account, now)
-        account.count(request, 1)
-    end = core.expected_end(job)
-    insort(core.ends, (end, job.id))
-    core.timers.at_boot(end, job.id)
-
-
-def vacate(core: Core, job: Job, now: Instant) -> None:
-    """Give back everything an active job holds."""
-    request = job.spec.resources
-    core.pool.free(request, job.gpu_ids)
-    core.cpuset.release(job.cpu_ids)
-    for account in core.accounts_of(job):
-        fair_share.accrue(core, account, now)
-        fair_share.changed(core, account)
-        fair_share.refresh(core, account)
-        account.count(request, -1)
-        if account.parked:
-            core.queue.unpark(account)
-    _forget_end(core, job)
-    core.pass_wanted = True
-
-
-def _forget_end(core: Core, job: Job) -> None:
-    entry = (core.expected_end(job), job.id)
-    at = bisect_left(core.ends, entry)
-    assert core.ends[at] == entry, (core.ends[at : at + 1], entry)
-    del core.ends[at]
-
-
-def change_end(core: Core, job: Job, **facts: Any) -> None:
-    """Change facts that the expected end of an active job follows from."""
-    before = core.expected_end(job)
-    _forget_end(core, job)
-    for name, value in facts.items():
-        setattr(job, name, value)
-    end = core.expected_end(job)
-    if end > before + _WORTH_A_PASS_S:
-        core.pass_wanted = True
-    insort(core.ends, (end, job.id))
-    core.timers.at_boot(end, job.id)
-    core.live.change(job)
-
-
 def kill(core: Core, job: Job, cause: str, now: Instant, uid: int | None = None) -> list[Action]:
     """Have the tree of a job ended; the first cause stays, the resources stay held."""
     grace = job.spec.grace_period_s
@@ -267,7 +105,7 @@ def kill(core: Core, job: Job, cause: str, now: Instant, uid: int | None = None)
         job.ending = KILL_ENDING.get(cause, State.CANCELLED)
     if job.suspended_boot_s is not None:
         suspended = job.suspended_s + now.boot_s - job.suspended_boot_s
-        change_end(core, job, suspended_s=suspended, suspended_boot_s=None)
+        allocation.change_end(core, job, suspended_s=suspended, suspended_boot_s=None)
     return [order, move(core, job, Happened.KILLED, now, cause, uid)]
 
 
@@ -276,21 +114,21 @@ def kill(core: Core, job: Job, cause: str, now: Instant, uid: int | None = None)
 
 def end(core: Core, job: Job, state: State, now: Instant, cause: str) -> list[Action]:
     """Let an active job end for good; its resources are free, its dependants looked at."""
-    vacate(core, job, now)
+    allocation.vacate(core, job, now)
     changed = move(core, job, ENDED[state], now, cause)
     return [changed, *_ended(core, job, now)]
 
 
 def refuse(core: Core, job: Job, now: Instant, cause: str) -> list[Action]:
     """Let a job whose launch failed for good end as FAILED."""
-    vacate(core, job, now)
+    allocation.vacate(core, job, now)
     changed = move(core, job, Happened.REFUSED, now, cause)
     return [changed, *_ended(core, job, now)]
 
 
 def drop(core: Core, job: Job, now: Instant, cause: str, uid: int | None) -> list[Action]:
     """Let a pending job end as CANCELLED."""
-    leave(core, job)
+    waiting.leave(core, job)
     changed = move(core, job, Happened.DROPPED, now, cause, uid)
     return [changed, *_ended(core, job, now)]
 
@@ -338,7 +176,7 @@ def drop_waiting_tasks(core: Core, array: Array, now: Instant, reason: str | Non
     """Cancel all tasks that have no Job of their own, without giving them any."""
     if not array.pending:
         return []
-    leave(core, array)
+    waiting.leave(core, array)
     core.dependencies.unwatch(core.live, array)
     tally, count = core.live.tallies[array.id], interval.total(array.pending)
     tally.ended[State.CANCELLED] = tally.ended.get(State.CANCELLED, 0) + count
@@ -350,7 +188,7 @@ def drop_waiting_tasks(core: Core, array: Array, now: Instant, reason: str | Non
     array.pending = []
     array.reason = reason
     core.live.counts[State.PENDING] -= count
-    count_pending(core, array, -count)
+    waiting.count_pending(core, array, -count)
     core.live.change(array)
     return close_array(core, array, now)
 
@@ -371,7 +209,7 @@ def back(
     """
     actions: list[Action] = []
     if job.state in ACTIVE:
-        vacate(core, job, now)
+        allocation.vacate(core, job, now)
     changed = move(core, job, happened, now, cause)
     for name in ("started_at", "started_boot_s", "boot_id", "finished_at", "shim", "process"):
         setattr(job, name, None)
@@ -385,8 +223,8 @@ def back(
     if job.array_id is not None:
         actions += reopen_array(core, core.live.arrays[job.array_id], now, cause)
     core.dependencies.touch((job.id,) if job.array_id is None else (job.id, job.array_id))
-    watch(core, job)
-    enter(core, job, now)
+    waiting.watch(core, job)
+    waiting.enter(core, job, now)
     return actions
 
 

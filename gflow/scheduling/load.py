@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from gflow.model.job import Array, Job
 from gflow.model.record import Key
 from gflow.model.state import ACTIVE, TERMINAL, Instant, State
-from gflow.scheduling import fact, fair_share, lifecycle, numbering, quota
+from gflow.scheduling import allocation, fact, fair_share, numbering, quota, waiting
 from gflow.scheduling.codec import Decoder
 from gflow.scheduling.core import Core
 from gflow.scheduling.interval import Intervals, total, union, without
@@ -56,7 +56,7 @@ def load(
     for job in jobs:
         if job.state in ACTIVE:
             core.cpuset.hold(job.cpu_ids)
-            lifecycle.occupy(core, job, now)
+            allocation.occupy(core, job, now)
     quota.apply_all(core)
     for account in core.accounts.known.values():
         fair_share.refresh(core, account)
@@ -64,9 +64,9 @@ def load(
     for item in items:
         if item.state is State.PENDING:
             count = total(item.pending) if isinstance(item, Array) else 1
-            lifecycle.count_pending(core, item, count)
-            lifecycle.watch(core, item)
-            lifecycle.enter(core, item, now)
+            waiting.count_pending(core, item, count)
+            waiting.watch(core, item)
+            waiting.enter(core, item, now)
     core.live.finished = deque(sorted(core.live.finished))
     return damaged
 

@@ -10,7 +10,7 @@ from gflow.model.action import Action
 from gflow.model.event import CapacityChanged, Ready, Wake
 from gflow.model.job import Array, Job
 from gflow.model.state import ACTIVE, TERMINAL, Instant, State
-from gflow.scheduling import calendar, interval, lifecycle, numbering, quota
+from gflow.scheduling import allocation, calendar, interval, lifecycle, numbering, quota, waiting
 from gflow.scheduling.codec import Decoder
 from gflow.scheduling.core import Core
 from gflow.scheduling.cpuset import CpuSet
@@ -87,12 +87,12 @@ def restore(
         tally.own[job.id - job.array_id - 1] = None
         tally.active += job.state in ACTIVE
     if job.state is State.PENDING:
-        lifecycle.count_pending(core, job, 1)
-        lifecycle.watch(core, job)
-        lifecycle.enter(core, job, now)
+        waiting.count_pending(core, job, 1)
+        waiting.watch(core, job)
+        waiting.enter(core, job, now)
     elif job.state in ACTIVE:
         core.cpuset.hold(job.cpu_ids)
-        lifecycle.occupy(core, job, now)
+        allocation.occupy(core, job, now)
     core.next_id = max(core.next_id, job.id + 1)
     if job.state not in TERMINAL:  # else it comes from history and may be forgotten again at once
         core.live.change(job)
@@ -105,11 +105,11 @@ def _make_room(core: Core, job: Job, array_id: int) -> None:
         count_tasks(core, core.live.arrays[array_id], History())
     array, position = core.live.arrays[array_id], job.id - array_id - 1
     if locate(array.pending, position) is not None:
-        lifecycle.leave(core, array)
+        waiting.leave(core, array)
         interval.discard(array.pending, position)
         core.live.counts[State.PENDING] -= 1
-        lifecycle.count_pending(core, array, -1)
-        lifecycle.enter(core, array, core.now)
+        waiting.count_pending(core, array, -1)
+        waiting.enter(core, array, core.now)
     if job.state in TERMINAL or locate(array.cancelled, position) is None:
         return
     interval.discard(array.cancelled, position)
@@ -136,9 +136,9 @@ def tally(core: Core, array_id: int) -> dict[State, int]:
     for position in known.own:
         state = core.live.jobs[array_id + 1 + position].state
         found[state] = found.get(state, 0) + 1
-    waiting = total(array.pending)
-    if waiting:
-        found[State.PENDING] = found.get(State.PENDING, 0) + waiting
+    left = total(array.pending)
+    if left:
+        found[State.PENDING] = found.get(State.PENDING, 0) + left
     return found
 
 

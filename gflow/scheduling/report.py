@@ -20,7 +20,7 @@ from gflow.model.event import (
 )
 from gflow.model.job import Job
 from gflow.model.state import ACTIVE, TERMINAL, Instant, Reason, State
-from gflow.scheduling import lifecycle, retry
+from gflow.scheduling import allocation, lifecycle, retry, waiting
 from gflow.scheduling.core import Core
 from gflow.scheduling.machine import Happened
 
@@ -38,7 +38,7 @@ def started(core: Core, event: Started, now: Instant) -> list[Action]:
     job.shim, job.process = event.shim, event.process
     job.boot_id = event.process.boot_id
     job.started_at = event.started_at
-    lifecycle.change_end(core, job, started_boot_s=event.started_boot_s)
+    allocation.change_end(core, job, started_boot_s=event.started_boot_s)
     return []
 
 
@@ -171,11 +171,11 @@ def adopted(core: Core, event: Adopted, now: Instant) -> list[Action]:
     """An attempt runs, whatever the store says."""
     job = core.live.jobs.get(event.job_id)
     if job is None:
-        waiting = core.live.waiting_task(event.job_id)
-        if waiting is None:
+        task = core.live.waiting_task(event.job_id)
+        if task is None:
             return []
-        job = lifecycle.split(core, *waiting)
-        lifecycle.enter(core, job, now)
+        job = waiting.split(core, *task)
+        waiting.enter(core, job, now)
     if event.attempt < job.attempt:
         return []
     if job.state in ACTIVE and event.attempt == job.attempt:
@@ -183,9 +183,9 @@ def adopted(core: Core, event: Adopted, now: Instant) -> list[Action]:
     if job.state in TERMINAL:
         return _resume_kill(core, job, event, now)
     if job.state in ACTIVE:
-        lifecycle.vacate(core, job, now)
+        allocation.vacate(core, job, now)
     else:
-        lifecycle.leave(core, job)
+        waiting.leave(core, job)
         core.dependencies.unwatch(core.live, job)
     job.attempt = event.attempt
     _take_over(core, job, event)
@@ -199,7 +199,7 @@ def adopted(core: Core, event: Adopted, now: Instant) -> list[Action]:
     if job.state is State.PENDING:
         changed = [lifecycle.move(core, job, Happened.ADOPTED, now, "adopted")]
     core.live.change(job)
-    lifecycle.occupy(core, job, now)
+    allocation.occupy(core, job, now)
     return changed
 
 
@@ -210,7 +210,7 @@ def _take_over(core: Core, job: Job, event: Adopted) -> None:
 
 
 def _recognise(core: Core, job: Job, event: Adopted) -> list[Action]:
-    lifecycle.change_end(core, job, **_beginning(core, job, event))
+    allocation.change_end(core, job, **_beginning(core, job, event))
     _note_watchers(job, event)
     return []
 
@@ -242,7 +242,7 @@ def _resume_kill(core: Core, job: Job, event: Adopted, now: Instant) -> list[Act
     _take_over(core, job, event)
     job.ending, job.kill_cause = ending, job.kill_cause or "cancel"
     core.cpuset.hold(job.cpu_ids)
-    lifecycle.occupy(core, job, now)
+    allocation.occupy(core, job, now)
     actions: list[Action] = [changed]
     if job.array_id is not None:
         array = core.live.arrays[job.array_id]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from gflow.model.action import Action
 from gflow.model.job import Array, Job
 from gflow.model.state import ACTIVE, TERMINAL, Instant, Reason, State
-from gflow.scheduling import calendar, lifecycle, quota
+from gflow.scheduling import calendar, lifecycle, quota, waiting
 from gflow.scheduling.core import Core
 from gflow.scheduling.dependency import Pair, satisfied, twin_position, verdict
 from gflow.scheduling.state import DEPENDENCY, NEVER, Item
@@ -54,10 +54,10 @@ def _review(core: Core, child: Item, now: Instant) -> list[Action]:
     if impossible and child.spec.kill_on_invalid_dependency:
         return drop_item(core, child, now, Reason.DEPENDENCY_NEVER_SATISFIED)
     if satisfied(child, met) or impossible != bool(waits & NEVER):
-        lifecycle.leave(core, child)
+        waiting.leave(core, child)
         if satisfied(child, met):
             core.dependencies.unwatch(core.live, child)
-        lifecycle.enter(core, child, now)
+        waiting.enter(core, child, now)
     return []
 
 
@@ -86,7 +86,7 @@ def _split_counterparts(core: Core, now: Instant, steps: int) -> int:
             taken += 1
             mine = twin_position(child, parent, position)
             if mine is not None:
-                lifecycle.enter(core, lifecycle.split(core, child, mine), now)
+                waiting.enter(core, waiting.split(core, child, mine), now)
         if len(now_ones) < len(positions):
             queue.appendleft((parent_id, child_id, positions[len(now_ones) :]))
     return taken
@@ -138,8 +138,8 @@ def _look_again(core: Core, item: Item, now: Instant) -> None:
             if dependency.delay_s and index not in item.met:
                 pairs = (Pair(parent, item.id, index) for parent in dependency.jobs)
                 core.dependencies.unsettled.extend(pairs)
-    lifecycle.leave(core, item)
-    lifecycle.enter(core, item, now)
+    waiting.leave(core, item)
+    waiting.enter(core, item, now)
 
 
 # --- forgetting -------------------------------------------------------------------------------

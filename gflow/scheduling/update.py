@@ -11,7 +11,7 @@ from gflow.model.event import Update
 from gflow.model.job import Array, Job, Spec
 from gflow.model.resources import Resources
 from gflow.model.state import ACTIVE, Instant, State
-from gflow.scheduling import admission, control, lifecycle
+from gflow.scheduling import admission, allocation, control, waiting
 from gflow.scheduling.core import Core
 from gflow.scheduling.interval import total
 from gflow.scheduling.state import Item
@@ -76,7 +76,7 @@ def _update_active(core: Core, job: Job, event: Update) -> None:
         core.live.unname(job)
         job.spec = replace(job.spec, name=spec.name)
         core.live.name(job)
-    lifecycle.change_end(core, job, spec=spec, priority=_priority(job, event))
+    allocation.change_end(core, job, spec=spec, priority=_priority(job, event))
 
 
 def _changed_spec(core: Core, item: Item, event: Update) -> Spec:
@@ -127,9 +127,9 @@ def _priority(item: Item, event: Update) -> int:
 
 def _apply(core: Core, item: Item, spec: Spec, event: Update, now: Instant) -> None:
     changes = event.changes
-    lifecycle.leave(core, item)
+    waiting.leave(core, item)
     count = total(item.pending) if isinstance(item, Array) else 1
-    lifecycle.count_pending(core, item, -count)
+    waiting.count_pending(core, item, -count)
     renamed = spec.name != item.spec.name
     depends_anew = "dependencies" in changes or "dependency_mode" in changes
     if depends_anew or renamed:
@@ -150,10 +150,10 @@ def _apply(core: Core, item: Item, spec: Spec, event: Update, now: Instant) -> N
         item.met = frozenset()
         admission.note_facts(core, spec, dict(event.ended))
     if depends_anew or renamed:
-        lifecycle.watch(core, item)
+        waiting.watch(core, item)
     core.live.change(item)
-    lifecycle.count_pending(core, item, count)
-    lifecycle.enter(core, item, now)
+    waiting.count_pending(core, item, count)
+    waiting.enter(core, item, now)
 
 
 # --- cycles -----------------------------------------------------------------------------------
