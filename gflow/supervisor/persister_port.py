@@ -155,7 +155,7 @@ class PersisterPort(Port):
         finally:
             self._answers.pop(number, None)
         if answer.error is not None:
-            raise Refused(Refused.UNAVAILABLE, answer.error)
+            raise Refused(answer.kind or Refused.UNAVAILABLE, answer.error)
         return answer
 
     # --- what it says ---------------------------------------------------------------------------
@@ -192,6 +192,8 @@ class PersisterPort(Port):
                 self._resync()
             case message.SlowCommit():
                 log.warning("a commit of %d records took %.3f s", found.records, found.seconds)
+            case message.Noticed():
+                log.warning("%s", found.text)
             case message.Quarantined():
                 self.quarantined.extend(found.rows)
                 log.error("damaged rows set aside: %s", found.rows)

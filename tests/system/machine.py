@@ -153,6 +153,16 @@ class Machine:
     def in_state(self, job_id: int, state: str) -> bool:
         return bool(self.job(job_id)["state"] == state)
 
+    @property
+    def supervisor_pid(self) -> int:
+        assert self.supervisor is not None
+        return self.supervisor.pid
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the supervisor."""
+        assert self.supervisor is not None
+        self.supervisor.send_signal(number)
+
     def kill(self) -> None:
         """kill -9 of the supervisor; its persister and launcher find out by themselves."""
         assert self.supervisor is not None
