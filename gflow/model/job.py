@@ -141,6 +141,8 @@ class Job:
     top: int = 0
     #: When nothing but resources kept it from starting; None before that.
     eligible_at: float | None = None
+    #: The first expected start that somebody was told; None when nobody asked.
+    predicted_start_at: float | None = None
     #: Not to be started before (back-off of a retry or a failed launch); epoch seconds.
     not_before_at: float | None = None
     #: Number of the current or last attempt; 0 before the first.

@@ -13,6 +13,7 @@ So one event touches one bucket, and a class that does not fit is skipped whole.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Iterator
 
 from gflow.model.job import Array
 from gflow.model.resources import Resources
@@ -183,11 +184,13 @@ class ClassQueue:
 
     def position(self, item: Item) -> int:
         """How many queued items come before this one; costs one look at every bucket."""
+        return sum(self.counting(item))
+
+    def counting(self, item: Item) -> Iterator[int]:
+        """How many items of each bucket come before this one; the queue may change meanwhile."""
         rank = self.rank_of(item)
-        return sum(
-            bucket.keys.count_below(rank + (bucket.bonus << _ID_BITS))
-            for bucket in self.buckets.values()
-        )
+        for bucket in list(self.buckets.values()):
+            yield bucket.keys.count_below(rank + (bucket.bonus << _ID_BITS))
 
     def __len__(self) -> int:
         return sum(len(bucket.keys) for bucket in self.buckets.values())

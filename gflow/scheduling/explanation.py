@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from gflow.model.job import Array, Job
@@ -238,7 +238,10 @@ def _resources(core: Core, want: Resources, now: Instant) -> list[Blocker]:
         found.append(_short(core, "memory_bytes", want.memory_bytes, pool.memory_bytes, now))
     accepting = len(pool.accepting(want)) if want.gpus else 0
     if want.gpus > accepting:
-        found.append(_short(core, "gpus", want.gpus, accepting, now))
+        short = _short(core, "gpus", want.gpus, accepting, now)
+        shared = _shared_instead(core, want)
+        remedies = [one for one in (short.remedy, shared) if one is not None]
+        found.append(replace(short, remedy=" or ".join(remedies) or None))
         found += _kept_back(core, want)
     counters = pool.gres
     for name, count in want.gres:
@@ -280,6 +283,19 @@ def _kept_back(core: Core, want: Resources) -> list[Blocker]:
         for card in core.capacity.cards or ()
         if card.unusable and (not want.gpus_allowed or card.index in want.gpus_allowed)
     ][:_NAMED]
+
+
+def _shared_instead(core: Core, want: Resources) -> str | None:
+    """How much memory it could have on as many cards now if it shared them."""
+    if want.gpu_shared:
+        return None
+    room = sorted(
+        card.memory_bytes - card.shared_bytes
+        for index, card in (core.pool.cards or {}).items()
+        if card.usable and not card.whole and (not want.gpus_allowed or index in want.gpus_allowed)
+    )
+    gigabytes = room[-want.gpus] >> 30 if len(room) >= want.gpus else 0
+    return f"--shared --gpu-memory {gigabytes}G" if gigabytes else None
 
 
 def _held(want: Resources, name: str) -> int:

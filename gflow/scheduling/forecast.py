@@ -25,6 +25,8 @@ from gflow.scheduling.state import BACKOFF, BEGIN, Item
 HORIZON = 2000
 #: Ends and starts taken together in one step.
 _AT_ONCE = 4
+#: Buckets of the queue counted in one step.
+_COUNTED = 64
 
 
 class Play:
@@ -131,18 +133,42 @@ class Play:
 class Forecast:
     """When one job will start: (earliest, latest) in epoch seconds once it is done."""
 
-    __slots__ = ("_earliest", "_latest", "job_id")
+    __slots__ = ("_before", "_buckets", "_earliest", "_latest", "_source", "job_id")
 
     def __init__(self, source: Core, job_id: int, item: Item, now: Instant) -> None:
         self.job_id = job_id
+        self._source = source
+        #: Items of the queue that come before it, as far as buckets have been counted.
+        self._before = 0
+        self._buckets = None
+        if source.live.item(item.id) is item and item.id not in source.live.waits:
+            self._buckets = source.queue.counting(item)
         self._latest = Play(source, now, target_id=item.id)
         self._earliest = Play(source, now, target_id=item.id, optimistic=True)
 
     def step(self, count: int) -> bool:
         """Go on by ``count`` small steps; whether it is done."""
-        if not self._latest.done:
-            return self._latest.step(count) and self._target(self._latest) is not None
-        return self._target(self._latest) is not None or self._earliest.step(count)
+        for _ in range(count):
+            if self._buckets is not None and not self._counted(self._buckets):
+                continue
+            known = self._latest.step(1) and self._target(self._latest) is not None
+            if known or (self._latest.done and self._earliest.step(1)):
+                return True
+        return False
+
+    def _counted(self, buckets: Iterator[int]) -> bool:
+        for _ in range(_COUNTED):
+            before = next(buckets, None)
+            if before is None:
+                self._buckets = None
+                return True
+            self._before += before
+        return False
+
+    @property
+    def position(self) -> int:
+        """Its place in the order when it is done; 1 is next."""
+        return self._before + 1
 
     @property
     def expected_start(self) -> tuple[float | None, float | None] | None:

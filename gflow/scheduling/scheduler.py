@@ -319,13 +319,23 @@ class Scheduler:
     def explain(self, job_id: int, now: Instant, forecast: Forecast | None = None) -> Explanation:
         """Why a job waits; raises Refused when it is not known.
 
-        ``forecast``: one of the same job that is done, for its expected start. Without it only the
-        first in line has one.
+        ``forecast``: one of the same job that is done, for its expected start and its place in a
+        large queue. Without it only the first in line has an expected start.
         """
         found = explanation.explain(self._core, job_id, self._item_of(job_id, "explain"), now)
         if forecast is None or found.state is not State.PENDING:
             return found
-        return replace(found, expected_start=forecast.expected_start)
+        position = found.position
+        if position is None and job_id not in self._core.live.waits:
+            position = forecast.position
+        return replace(found, expected_start=forecast.expected_start, position=position)
+
+    def note_prediction(self, job_id: int, start_at: float) -> None:
+        """Remember the first expected start that somebody was told, to measure its error by."""
+        job = self._core.live.jobs.get(job_id)
+        if job is not None and job.state is State.PENDING and job.predicted_start_at is None:
+            job.predicted_start_at = start_at
+            self._core.live.change(job)
 
     def _item_of(self, job_id: int, verb: str) -> Item:
         item = self._core.live.item(job_id)

@@ -12,7 +12,7 @@ from gflow.model.job import Array, Job
 from gflow.model.state import Reason, State
 from gflow.scheduling.dependency import satisfied
 from tests.scheduling.history import History
-from tests.scheduling.stage import Stage, after, capacity, spec, tasks
+from tests.scheduling.stage import GB, Stage, after, capacity, spec, tasks
 
 
 def test_every_blocker_is_named_at_once() -> None:
@@ -46,6 +46,15 @@ def test_resources_name_their_holders_and_when_they_end() -> None:
     assert blocker.message == f"2 cpus wanted, 1 free (job {holder} holds 3 for at most 600 s)"
     assert blocker.until_at == stage.now.wall_s + 600
     assert blocker.remedy == "--cpus 1"
+
+
+def test_gpus_could_be_shared_instead() -> None:
+    """What would let it start now, besides fewer of them."""
+    stage = Stage(capacity(gpus=2))
+    stage.run(gpus=1, gpu_memory_bytes=4 * GB, gpu_shared=True)
+    job = stage.submit(spec(gpus=2))
+    [blocker] = stage.scheduler.explain(job, stage.now).blockers
+    assert blocker.remedy == "--gpus 1 or --shared --gpu-memory 12G"
 
 
 def test_the_first_in_line_has_an_expected_start() -> None:
@@ -155,8 +164,8 @@ def test_explanations_are_true_and_complete(seed: int) -> None:
 def test_cards_that_are_kept_back_are_named() -> None:
     """Whoever waits for a gpu that a stranger uses learns who that is."""
     stage = Stage(capacity(gpus=2))
-    busy = replace(stage.scheduler.capacity.cards[0], unusable="busy: process 9")
-    other = stage.scheduler.capacity.cards[1]
+    first, other = stage.scheduler.capacity.cards or ()
+    busy = replace(first, unusable="busy: process 9")
     stage.handle(CapacityChanged(replace(stage.scheduler.capacity, cards=(busy, other))))
     job = stage.submit(spec(gpus=2))
     messages = [one.message for one in stage.scheduler.explain(job, stage.now).blockers]

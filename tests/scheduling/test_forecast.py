@@ -54,6 +54,30 @@ def test_backfill_is_played_too() -> None:
     assert _expected(stage, short) == (20, 20)
 
 
+def test_it_knows_the_place_in_the_order() -> None:
+    """Counted in steps, for queues that are too large to count at once."""
+    stage = Stage()
+    stage.run(cpus=4, time_limit_s=10)
+    jobs = [stage.submit(spec(user=f"u{n}", cpus=4, time_limit_s=1)) for n in range(5)]
+    forecast = stage.scheduler.forecast(jobs[3], stage.now)
+    while not forecast.step(1):
+        pass
+    assert forecast.position == 4
+    found = stage.scheduler.explain(jobs[3], stage.now, forecast)
+    assert found.expected_start == (stage.now.wall_s + 13, stage.now.wall_s + 13)
+
+
+def test_the_first_prediction_is_remembered() -> None:
+    """It is a fact of the job, for reports on how good predictions are."""
+    stage = Stage()
+    stage.run(cpus=4)
+    job = stage.submit(spec(cpus=4))
+    stage.scheduler.note_prediction(job, 5.0)
+    stage.scheduler.note_prediction(job, 6.0)
+    stage.save()
+    assert stage.saved["job", job]["predicted_start_at"] == 5.0
+
+
 def test_arrays_and_their_limits_are_played() -> None:
     """The next task of an array counts as its start."""
     stage = Stage()
