@@ -177,6 +177,8 @@ class Disk:
 
     def process_died(self) -> None:
         """The persister is gone; what it wrote is in the kernel, perhaps not the last of it."""
+        if self._store is None:
+            return  # it had not come to open it
         kept = self._image()
         torn = self._before is not None and self._draw.random() < 0.5
         if torn and self._before is not None and _same(self._before, kept, "state.db"):

@@ -41,7 +41,7 @@ class Witness:
         #: Something was killed: transitions that were not saved may be missing.
         self.unrest = False
         #: Jobs that brought themselves along in their run files: never saved, never acknowledged.
-        self.restored: set[int] = set()
+        self.restored: set[int | None] = set()
 
     # --- the core -------------------------------------------------------------------------------
 
@@ -162,7 +162,8 @@ class WitnessedScheduler(Scheduler):
 
     def restore(self, record: Mapping[str, Any], now: Instant, *args: Any, **more: Any) -> None:
         super().restore(record, now, *args, **more)
-        self.witness.restored.add(record["id"])
+        # An array comes along with its task, as far as the task knows it.
+        self.witness.restored |= {record["id"], record.get("array_id")}
 
 
 def listing(scheduler: Scheduler) -> dict[int, Any]:
