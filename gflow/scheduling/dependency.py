@@ -214,11 +214,13 @@ def phase(live: Live, facts: dict[int, State], parent_id: int) -> Phase:
 
 
 def _array_phase(live: Live, array: Array) -> Phase:
-    tally = live.tallies[array.id]
-    own = [live.jobs[array.id + 1 + position] for position in tally.own]
-    begun = not array.pending and all(job.started_at is not None for job in own)
     ended = array.state if array.state in TERMINAL else None
-    begun_at = max((job.started_at or 0.0 for job in own), default=0.0) if begun else None
+    begun_at = None
+    if not array.pending:
+        own = live.tallies[array.id].own
+        starts = [live.jobs[array.id + 1 + position].started_at for position in own]
+        if None not in starts:
+            begun_at = max((at for at in starts if at is not None), default=0.0)
     return Phase(begun_at, ended, array.finished_at if ended else None)
 
 

@@ -232,6 +232,8 @@ def _empty_copy(source: Core, now: Instant) -> Core:
     core.accounts.quotas = source.accounts.quotas
     core.queue.bonuses = dict(source.queue.bonuses)
     for key, account in source.accounts.known.items():
+        if key[0] == "array":
+            continue  # made from the array when it is needed
         twin = core.accounts.get(key)
         twin.max_running = account.max_running
         twin.use_s, twin.use_at_boot_s = account.use_s, account.use_at_boot_s

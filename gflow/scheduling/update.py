@@ -162,8 +162,9 @@ def _apply(core: Core, item: Item, spec: Spec, event: Update, now: Instant) -> N
 def _closes_cycle(core: Core, item: Item, target_id: int, spec: Spec) -> bool:
     """Whether anything that ``spec`` depends on already waits for the updated job."""
     own = {target_id}
+    tasks = range(0)
     if isinstance(item, Array) and item.id == target_id:
-        own.update(range(item.id + 1, item.id + 1 + item.size))
+        tasks = range(item.id + 1, item.id + 1 + item.size)
     elif isinstance(item, Array):
         own.add(item.id)
     elif item.array_id is not None:
@@ -172,7 +173,7 @@ def _closes_cycle(core: Core, item: Item, target_id: int, spec: Spec) -> bool:
     left = [parent for dependency in spec.dependencies for parent in dependency.jobs]
     while left:
         parent = left.pop()
-        if parent in own:
+        if parent in own or parent in tasks:
             return True
         if parent not in seen:
             seen.add(parent)
