@@ -1,7 +1,8 @@
 """Which cards there are and which of them may be given out: the rules, without any driver.
 
 Cards come from three places: the driver's, declared ones (``[gpus] count``: the driver is not
-asked then) and simulated ones. An index, once given, stays with its card as long as we live.
+asked then) and simulated ones. An index, once given, stays with its card, over restarts too: jobs
+hold indices, and the driver's own numbers change when a card is lost.
 """
 
 from __future__ import annotations
@@ -74,7 +75,52 @@ class Cards:
         self._simulated: list[int] = []
         #: Groups of cards that are near each other, as indices.
         self.topology: tuple[tuple[int, ...], ...] = ()
+        #: UUIDs whose record is to be saved or deleted.
+        self._changes: list[str] = []
         self._number_simulated()
+
+    # --- what is remembered ---------------------------------------------------------------------
+
+    def restore(self, uuid: str, record: Mapping[str, Any]) -> None:
+        """A card that was known in an earlier life; it is not there until the driver says so."""
+        known = self._known[uuid] = _Known(int(record["index"]))
+        known.facts = {
+            "uuid": uuid,
+            "name": record["name"],
+            "memory_bytes": record["memory_bytes"],
+            "used_bytes": 0,
+            "processes": [],
+            "faults": [],
+            "claimed": None,
+        }
+
+    def record(self, uuid: str) -> dict[str, Any] | None:
+        """What is to be remembered of a card; None: nothing any more."""
+        known = self._known.get(uuid)
+        if known is None:
+            return None
+        facts = known.facts
+        return {
+            "index": known.index,
+            "name": facts["name"],
+            "memory_bytes": facts["memory_bytes"],
+        }
+
+    def known(self) -> list[str]:
+        """UUIDs of all cards of the driver's, those that have disappeared included."""
+        return list(self._known)
+
+    def take_changes(self) -> list[str]:
+        """UUIDs whose record has changed since the last call."""
+        changes, self._changes = self._changes, []
+        return changes
+
+    def forget_absent(self, held: Holders) -> None:
+        """Forget cards that are not there any more and that no job holds."""
+        for uuid, known in list(self._known.items()):
+            if known.position is None and not held.get(known.index):
+                del self._known[uuid]
+                self._changes.append(uuid)
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Use other settings; errors that were told once are forgiven."""
@@ -244,6 +290,7 @@ class Cards:
 
     def _number(self, uuid: str) -> _Known:
         known = self._known[uuid] = _Known(self._next_index())
+        self._changes.append(uuid)
         return known
 
     def _number_simulated(self) -> None:

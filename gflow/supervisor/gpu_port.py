@@ -77,6 +77,8 @@ class GpuPort(Port):
         self.answered: asyncio.Future[None] = loop.create_future()
         self._figures: dict[str, Any] = {}
         self._heard_s = loop.time()
+        #: When it was heard last, or born.
+        self._waiting_since_s = loop.time()
         self._reported_s = loop.time()
         self._killed_pid = 0
         self._delay_s = 0.0
@@ -89,7 +91,7 @@ class GpuPort(Port):
     def attach(self) -> None:
         """Start listening, and watching for silence."""
         super().attach()
-        self._heard_s = self.loop.time()
+        self._waiting_since_s = self.loop.time()
         if self._watch is None:
             self._watch = self.loop.call_later(_WATCH_S, self._look_for_silence)
 
@@ -141,7 +143,7 @@ class GpuPort(Port):
 
     def on_frame(self, frame: bytes) -> None:
         """A sign of life, and perhaps more."""
-        self._heard_s = self.loop.time()
+        self._heard_s = self._waiting_since_s = self.loop.time()
         if self.stalled:
             self.stalled, self._delay_s = False, 0.0
             log.warning("the gpu process answers again")
@@ -168,6 +170,8 @@ class GpuPort(Port):
 
     def _on_cards(self, message: dict[str, Any]) -> None:
         self.cards.report(message["cards"], message["groups"])
+        if not self.answered.done():
+            self.cards.forget_absent(self.holders())
         self._figures = {"driver": message["driver"], "round_s": message["round_s"]}
         now_s = self.loop.time()
         passed_s, self._reported_s = now_s - self._reported_s, now_s
@@ -241,7 +245,7 @@ class GpuPort(Port):
         if self.closing:
             return
         self._watch = self.loop.call_later(_WATCH_S, self._look_for_silence)
-        silent_s = self.loop.time() - self._heard_s
+        silent_s = self.loop.time() - self._waiting_since_s
         if not self.child.alive or silent_s < self._stalled_after_s:
             return
         if not self.stalled:

@@ -151,6 +151,8 @@ class Reactor:
             for key, record in self.persister.rows():
                 if isinstance(record, bytes):
                     data[str(key[1])] = record
+                elif key[0] == "card" and record is not None:
+                    self.cards.restore(str(key[1]), record)
                 elif record is not None:
                     yield key, record
             # Known only at the end, and looked at only after it: the core reads all records first.
@@ -454,6 +456,8 @@ class Reactor:
     def count_again(self, counted: Capacity | None = None) -> None:
         """Tell the core if the cards have changed, or with ``counted``, anything else."""
         scheduler = self.scheduler
+        if changes := self.cards.take_changes():
+            self.finish([], [("card", uuid) for uuid in changes])
         holders = {} if self.gpu is None else self.gpu.holders()
         cards = self.cards.cards(holders)
         capacity = replace(counted or scheduler.capacity, cards=cards)
@@ -470,6 +474,8 @@ class Reactor:
         """The newest record of a key, for the link."""
         if key[0] == "blob":
             return self.blobs.get(str(key[1]))
+        if key[0] == "card":
+            return self.cards.record(str(key[1]))
         record = self.scheduler.record(key)
         assert record is not None or key[0] not in ("job", "array"), f"{key} left memory unsaved"
         return record
@@ -477,6 +483,7 @@ class Reactor:
     def _resync(self) -> None:
         """Add every key again: the store was opened anew and memory is the good copy."""
         self.persister.add([("blob", name) for name in self.blobs.names()])
+        self.persister.add([("card", uuid) for uuid in self.cards.known()])
         keys = self.scheduler.keys()
         self.scheduler.keep(keys)
         position = self.persister.add(keys)

@@ -190,3 +190,31 @@ def test_topology() -> None:
     cards = known(facts("A"), facts("B"), facts("C"), facts("D"))
     cards.report([facts(name) for name in "ABCD"], [["A", "C"], ["B", "D"]])
     assert cards.topology == ((0, 2), (1, 3))
+
+
+def test_remembered_over_a_restart() -> None:
+    """An index stays with its card when another has gone while nobody looked."""
+    before = known(facts("A"), facts("B"))
+    assert before.take_changes() == ["A", "B"] and before.take_changes() == []
+    cards = Cards(settings(), asked=True)
+    for uuid in before.known():
+        record = before.record(uuid)
+        assert record is not None
+        cards.restore(uuid, record)
+    assert cards.cards({}) is None
+    cards.report([facts("B")], [])
+    assert reason(cards, 0) == "it has disappeared" and reason(cards, 1) is None
+    assert cards.visible((1,)) == "0"
+
+
+def test_forgotten() -> None:
+    """A remembered card that is not there is forgotten, unless a job still holds it."""
+    cards = Cards(settings(), asked=True)
+    for index, uuid in enumerate("AB"):
+        cards.restore(uuid, {"index": index, "name": None, "memory_bytes": 1})
+    cards.report([facts("C")], [])
+    cards.take_changes()
+    cards.forget_absent({1: {7}})
+    assert cards.take_changes() == ["A"]
+    assert cards.record("A") is None
+    assert [(card.index, card.uuid) for card in cards.cards({}) or ()] == [(1, "B"), (2, "C")]

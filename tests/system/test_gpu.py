@@ -224,3 +224,24 @@ def test_info(driver: StandIn, machine: Machine) -> None:
     assert f"3G 24G 42% 40° {job} (" in out
     assert ", train) held" in out
     assert f"gpu 1 is kept back: busy: process {os.getpid()} (" in out
+
+
+def test_card_lost_while_the_supervisor_was_away(driver: StandIn, machine: Machine) -> None:
+    """A job's card keeps its index over a restart after which the driver counts differently."""
+    first = machine.submit("--gpus", "1", "--", "sleep", "600")
+    second = machine.submit("--gpus", "1", "--", "sleep", "600")
+    eventually(lambda: machine.job(second)["pid"])
+    machine.ctl("cancel", str(first))
+    machine.wait(first)
+    machine.kill()
+    driver.there = [1]
+    driver.tell()
+    machine.start()
+    assert machine.job(second)["gpu_ids"] == [1]
+    (left,) = machine.status()["gpus"]
+    assert (left["index"], left["uuid"], left["jobs"]) == (1, driver.uuids[1], [second])
+    waiting = machine.submit("--gpus", "1", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES")
+    assert machine.job(waiting)["state"] == "PENDING"
+    machine.ctl("cancel", str(second))
+    assert machine.wait(waiting) == 0
+    assert machine.ctl("log", str(waiting)).stdout == "0\n"
