@@ -86,7 +86,9 @@ class Watchdog:
     def health(self, now_s: float, oldest_unsaved_s: float) -> Health:
         """The verdict at ``now_s``; ``oldest_unsaved_s``: age of the oldest waiting change."""
         recent = self._recent_deaths(now_s)
-        hopeless = min(self._deaths_unanswered, recent) >= DEATHS
+        # One that lives and owes nothing has recovered, though there was nothing to answer.
+        owing = self._down or oldest_unsaved_s > 0
+        hopeless = owing and min(self._deaths_unanswered, recent) >= DEATHS
         if self.trouble or hopeless or (self._down and recent >= DEATHS):
             return Health.DEGRADED
         if self._sent_s is not None and now_s - self._sign_s >= STALLED_S:

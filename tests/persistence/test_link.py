@@ -284,10 +284,22 @@ def test_busy_counts_as_life() -> None:
 def test_five_deaths_without_an_answer_degrade() -> None:
     """Five deaths in 60 s with no acknowledgement between them are told loudly."""
     link = link_of({})
+    link.add([("use", 1)])
     for death in range(5):
+        link.oldest_unsaved_s(float(death))
         link.lost(float(death))
         link.restarted()
     assert link.health(5.0) is Health.DEGRADED
+
+
+def test_nothing_owed_is_no_degradation() -> None:
+    """A persister that lives again and has nothing to save is well, though nothing was answered."""
+    link = link_of({})
+    for death in range(5):
+        link.lost(float(death))
+        assert link.health(float(death)) is (Health.DEGRADED if death == 4 else Health.OK)
+        link.restarted()
+    assert link.health(5.0) is Health.OK
 
 
 def test_degradation_ends_with_an_answer() -> None:
