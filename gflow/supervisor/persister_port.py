@@ -26,6 +26,8 @@ log = logging.getLogger("gflow")
 _WATCH_S = 1.0
 #: A query that is not answered within this is given up.
 _QUERY_TIMEOUT_S = 60.0
+#: What goes over the whole store takes as long as it takes: it gives way to every commit.
+_LONG_WORK_S = {"backup": 3600.0, "check": 3600.0}
 #: An orderly end is waited for this long (DESIGN, section 2).
 _JOIN_S = 30.0
 
@@ -147,7 +149,7 @@ class PersisterPort(Port):
         self._answers[number] = future
         self.pump_soon()
         try:
-            answer = await asyncio.wait_for(future, _QUERY_TIMEOUT_S)
+            answer = await asyncio.wait_for(future, _LONG_WORK_S.get(what, _QUERY_TIMEOUT_S))
         except TimeoutError:
             raise Refused(
                 Refused.UNAVAILABLE, "cannot answer from the store: it is busy or stopped"
