@@ -53,7 +53,9 @@ def _pending(number: int) -> Record:
 
 
 def _job(number: int, hold: str | None = None, **fields: Any) -> Job:
-    return Job(number, spec(number, **fields), _BEGAN_AT + number, hold=hold)
+    job = Job(number, spec(number, **fields), _BEGAN_AT + number, hold=hold)
+    job.eligible_at = None if hold else _BEGAN_AT + number
+    return job
 
 
 def active(number: int) -> Record:
