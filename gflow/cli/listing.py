@@ -9,7 +9,7 @@ from typing import Any
 
 from gflow.api.moment import parse_past
 from gflow.api.quantity import format_duration, format_size, signal_name
-from gflow.cli import curve, outcome, rendering, selection
+from gflow.cli import curve, outcome, rendering, selection, transition
 from gflow.cli.command import Parser, whole, written
 from gflow.cli.rendering import Column, escape, moment
 from gflow.cli.session import Session
@@ -185,7 +185,7 @@ def _details(record: Record) -> Iterator[str]:
         yield f"  {key:<18} {_value(key, value)}"
     yield from curve.lines(series or {})
     for event in events or ():
-        yield f"  {moment(event.get('at'))}  {_transition(event)}"
+        yield f"  {transition.sentence(event)}"
 
 
 def _says_nothing(value: Any) -> bool:
@@ -213,11 +213,6 @@ def _value(key: str, value: Any) -> str:
     return escape(str(value))
 
 
-def _transition(event: Record) -> str:
-    before = event.get("from") or "new"
-    return escape(f"{before} -> {event.get('to')} ({event.get('cause')})")
-
-
 def _explain(options: argparse.Namespace, session: Session) -> int:
     (job,) = selection.references(options.jobs)[:1]
     answer = session.client.explain(job)
@@ -228,6 +223,12 @@ def _explain(options: argparse.Namespace, session: Session) -> int:
     return 0
 
 
+def _span(earliest: float, latest: float | None) -> str:
+    if latest is None:
+        return f"{moment(earliest)} at the earliest"
+    return moment(latest) if earliest == latest else f"{moment(earliest)} to {moment(latest)}"
+
+
 def explained(answer: Record) -> list[str]:
     """An explanation for people, its first line being about the job itself."""
     position = answer.get("position")
@@ -236,8 +237,7 @@ def explained(answer: Record) -> list[str]:
     lines += _blockers(answer.get("blockers") or ())
     expected = answer.get("expected_start_at") or {}
     if expected.get("earliest") is not None:
-        until = f"to {moment(expected['latest'])}" if expected.get("latest") else "at the earliest"
-        lines.append(f"Expected to start: {moment(expected['earliest'])} {until}")
+        lines.append(f"Expected to start: {_span(expected['earliest'], expected.get('latest'))}")
     return lines
 
 

@@ -32,6 +32,8 @@ COMMANDS = {
     "queue": ("listing", "what waits and runs"),
     "show": ("listing", "everything about some jobs"),
     "explain": ("listing", "every reason why a job waits, and when it may start"),
+    "priority": ("outlook", "what a job's place in the order is made of"),
+    "simulate": ("outlook", "when a job would run, and who would be delayed"),
     "log": ("output", "a job's output, as it comes with -f"),
     "wait": ("output", "wait for jobs to end"),
     "cancel": ("control", "end jobs and everything they started, or send them a signal"),
@@ -44,6 +46,10 @@ COMMANDS = {
     "history": ("listing", "jobs that have ended"),
     "top": ("top", "a live view of machine, jobs and one job's log"),
     "report": ("report", "what jobs asked for and used: by user, project, day, state"),
+    "quota": ("quota", "limits of users and projects, and what is used of them"),
+    "group": ("quota", "groups of jobs, and how many of each run at once"),
+    "reserve": ("reservation", "keep cpus or cards for somebody for a time"),
+    "reservations": ("reservation", "what is reserved: list, get, cancel"),
     "info": ("service", "the machine: what it has, what is free, its cards"),
     "status": ("service", "how the supervisor and its processes are"),
     "ping": ("service", "whether the supervisor answers"),
@@ -181,7 +187,7 @@ def help_text() -> str:
         "Jobs on one shared machine. gflowctl COMMAND --help says more.",
         "",
     ]
-    lines += [f"  {name:<11} {summary}" for name, (_, summary) in COMMANDS.items()]
+    lines += [f"  {name:<12} {summary}" for name, (_, summary) in COMMANDS.items()]
     lines += [
         "",
         "Jobs are named 7, 3-9, 4,6, 7_3 (task 3 of array 7), @ (my last), @~1 (the one before).",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 
+from gflow.api.moment import parse_moment
 from gflow.api.quantity import format_size
-from gflow.cli.command import EXIT_FAILED, Failure, Parser
-from gflow.cli.rendering import escape, quoted
+from gflow.cli.command import EXIT_FAILED, Failure, Parser, written
+from gflow.cli.rendering import escape, moment, quoted
 from gflow.cli.session import Session
 
 
@@ -20,6 +22,12 @@ def configure(name: str, parser: Parser) -> None:
         add("--state-dir", metavar="DIR", help="where jobs are remembered")
     if name == "drain":
         add("--reason", metavar="TEXT", help="shown to everyone who waits")
+        add(
+            "--by",
+            type=written(_by),
+            metavar="WHEN",
+            help="start what ends before: 16:00, now+2h, 2026-01-20",
+        )
 
 
 def run(name: str, options: argparse.Namespace, session: Session) -> int:
@@ -33,7 +41,9 @@ def run(name: str, options: argparse.Namespace, session: Session) -> int:
         answer = client.backup(os.path.abspath(options.file))
         text = f"Wrote {escape(answer['path'])} ({format_size(answer['bytes'])})"
     elif name == "drain":
-        answer, text = client.drain(options.reason), "No more jobs are started"
+        answer, text = client.drain(options.reason, options.by), "No more jobs are started"
+        if options.by is not None:
+            text = f"Only jobs that end before {moment(options.by)} are started"
     else:
         answer, text = client.undrain(), "Jobs are started again"
     if session.as_json:
@@ -41,6 +51,10 @@ def run(name: str, options: argparse.Namespace, session: Session) -> int:
     else:
         print(text)
     return 0
+
+
+def _by(text: str) -> float:
+    return parse_moment(text, time.time())
 
 
 def _check(session: Session) -> int:

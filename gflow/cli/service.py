@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from gflow.api.client import Client
 from gflow.api.quantity import format_duration, format_size
 from gflow.api.wire import Unreachable
 from gflow.cli.command import Parser
-from gflow.cli.rendering import Column, escape, print_table
+from gflow.cli.rendering import Column, escape, moment, print_table
 from gflow.cli.session import Session
 
 #: A supervisor that is silent for so long is stopped, or worse.
@@ -81,18 +82,34 @@ def _status(options: argparse.Namespace, session: Session) -> int:
     print("jobs       " + (", ".join(f"{n} {state}" for state, n in jobs.items() if n) or "none"))
     resources = status.get("resources") or {}
     print(f"free       {_resources(resources.get('free') or {}, resources.get('total') or {})}")
+    for line in _drained(status):
+        print(f"drained    {line}")
     for warning in (status.get("store") or {}).get("warnings") or ():
         print(f"warning    {escape(str(warning))}")
     return 0
+
+
+def _drained(status: dict[str, Any]) -> Iterator[str]:
+    """Since when, by whom and why nothing is started, if so."""
+    drained = status.get("drained")
+    if drained is None:
+        return
+    text = f"since {moment(drained['since_at'])}, by {drained.get('user') or drained['uid']}"
+    if drained.get("by_at") is not None:
+        text += f"; what ends before {moment(drained['by_at'])} is started still"
+    yield escape(text + (f": {drained['reason']}" if drained.get("reason") else ""))
 
 
 def _info(options: argparse.Namespace, session: Session) -> int:
     status = session.client.status()
     resources, cards = status.get("resources") or {}, status.get("gpus") or []
     if session.as_json:
-        session.print_json({"resources": resources, "gpus": cards})
+        drained = status.get("drained")
+        session.print_json({"resources": resources, "gpus": cards, "drained": drained})
         return 0
     owners = _owners(cards, session)
+    for line in _drained(status):
+        print(f"Drained {line}")
     total, free = resources.get("total") or {}, resources.get("free") or {}
     counted = {**total, **(total.get("gres") or {})}
     spare = {**free, **(free.get("gres") or {})}

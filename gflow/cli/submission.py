@@ -32,6 +32,18 @@ def configure(name: str, parser: Parser) -> None:
     parser.usage = f"{parser.prog} [options] [--] COMMAND … | SCRIPT [ARGS] | -"
     parser.epilog = _EPILOG.format(name=name)
     request.add_options(parser)
+    add_options(parser)
+    add = parser.add_argument
+    if name == "submit":
+        add("-H", "--hold", action="store_true", help="keep it pending until it is released")
+        add("--parsable", action="store_true", help="print the id alone")
+        add("--no-wait", action="store_true", help="answer before it is on disk")
+        add("-W", "--wait", action="store_true", help="wait for its end, exit with its code")
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
+
+
+def add_options(parser: Parser) -> None:
+    """What can only be said before a job exists."""
     add = parser.add_argument
     add("-a", "--array", type=written(request.checked_array), metavar="TASKS", help="1-100%%4")
     add("-D", "--chdir", metavar="DIR", help="the folder it runs in (this one)")
@@ -39,12 +51,6 @@ def configure(name: str, parser: Parser) -> None:
     add("--wrap", metavar="LINE", help="a line for bash, instead of a command")
     add("--rlimit", action="append", type=written(_rlimit), metavar="NAME=SOFT[:HARD]")
     add("--kill-on-invalid-dep", action="store_true", help="cancel it when it can never start")
-    if name == "submit":
-        add("-H", "--hold", action="store_true", help="keep it pending until it is released")
-        add("--parsable", action="store_true", help="print the id alone")
-        add("--no-wait", action="store_true", help="answer before it is on disk")
-        add("-W", "--wait", action="store_true", help="wait for its end, exit with its code")
-    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
 
 
 def run(name: str, options: argparse.Namespace, session: Session) -> int:

@@ -38,7 +38,7 @@ class FakeOperations:
         #: Ends jobs as soon as they are submitted: (state, exit code, signal, output).
         self.ending: tuple[str, int | None, int | None, bytes] | None = None
         self._changed: dict[int, asyncio.Event] = {}
-        self._drained = False
+        self.drained: dict[str, Any] | None = None
         self.quota_rows: list[dict[str, Any]] = []
         self.reserved: list[dict[str, Any]] = []
 
@@ -161,7 +161,8 @@ class FakeOperations:
 
     async def transitions(self, peer: Any, job_id: int) -> Any:
         await self.job(peer, job_id)
-        first = {"at": 1.0, "from": None, "to": "PENDING", "cause": "submit", "uid": 0}
+        first: dict[str, Any] = {"at": 1.0, "from": None, "to": "PENDING", "cause": "submitted"}
+        first |= {"uid": os.getuid(), "user": "me"}
         return {"transitions": [first]}
 
     async def update(self, peer: Any, job_id: int, changes: Any, *, wait: bool) -> Any:
@@ -215,6 +216,7 @@ class FakeOperations:
                 "free": {"cpus": 1, "memory_bytes": 1 << 29, "gpus": 0},
             },
             "gpus": [],
+            "drained": self.drained,
         }
 
     async def report(self, peer: Any, *, by: Any, **asked: Any) -> Any:
@@ -238,11 +240,9 @@ class FakeOperations:
 
     async def drain(self, peer: Any, *, reason: Any, by_at: Any = None) -> Any:
         self.calls.append(("drain", (reason, by_at)))
-        self._drained = True
         return {"drained": True}
 
     async def undrain(self, peer: Any) -> Any:
-        self._drained = False
         return {"drained": False}
 
     async def priority(self, peer: Any, job_id: int) -> Any:

@@ -79,7 +79,7 @@ def test_show_prints_every_fact(server: RunningServer, run: Run) -> None:
 def test_show_events(server: RunningServer, run: Run) -> None:
     """--events adds what the job went through."""
     server.operations.add(1)
-    assert "new -> PENDING (submit)" in run("show", "1", "--events").out
+    assert "new -> PENDING: it was submitted, by me" in run("show", "1", "--events").out
     assert json.loads(run("show", "1", "--events", "--json").out)[0]["events"][0]["to"] == "PENDING"
 
 

@@ -33,6 +33,13 @@ def test_backup_drain_and_undrain(server: RunningServer, run: Run, tmp_path: Pat
     assert json.loads(run("undrain", "--json").out) == {"drained": False}
 
 
+def test_drain_by_a_time(server: RunningServer, run: Run) -> None:
+    """What ends before is started still; a moment that is none is refused."""
+    assert run("drain", "--by", "@1800000000").out.startswith("Only jobs that end before ")
+    assert server.operations.calls == [("drain", (None, 1.8e9))]
+    assert run("drain", "--by", "soon").code == 2
+
+
 def test_restore_of_nothing(run: Run, state: Path, tmp_path: Path) -> None:
     """A file that is not there is told, and nothing is made."""
     assert run("restore", str(tmp_path / "none")).code == 1

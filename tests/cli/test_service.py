@@ -52,7 +52,18 @@ def test_info(server: RunningServer, run: Run) -> None:
     """What the machine has and what is free."""
     out = run("info").out.splitlines()
     assert out[1].split() == ["cpus", "1", "2"] and out[2].split() == ["memory", "512M", "1G"]
-    assert set(json.loads(run("info", "--json").out)) == {"resources", "gpus"}
+    assert set(json.loads(run("info", "--json").out)) == {"resources", "gpus", "drained"}
+
+
+def test_a_drained_machine(server: RunningServer, run: Run) -> None:
+    """Status and info say since when, by whom and why nothing is started."""
+    drained = {"reason": "new disks", "since_at": 1.7e9, "uid": 0, "user": "root", "by_at": None}
+    server.operations.drained = drained
+    for command in ("status", "info"):
+        out = run(command).out
+        assert "by root: new disks" in out and "is started still" not in out
+    server.operations.drained = {**drained, "by_at": 1.8e9}
+    assert "is started still: new disks" in run("status").out
 
 
 def test_start_of_a_running_one(server: RunningServer, run: Run) -> None:

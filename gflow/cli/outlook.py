@@ -1,0 +1,126 @@
+"""``priority`` and ``simulate``: a job's place in the order, and what would be if."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from gflow.cli import request, selection, submission
+from gflow.cli.command import EXIT_USAGE, Failure, Parser
+from gflow.cli.rendering import Column, escape, moment, print_table, quoted
+from gflow.cli.session import Session
+
+Record = dict[str, Any]
+
+_SIMULATE = """\
+examples:
+  gflowctl simulate -G 2 -t 4h                when would a job of two cards start?
+  gflowctl simulate -c 8 -t 1h -- ./train     options and words are those of submit
+  gflowctl simulate --with specs.json         specs as the API takes them; - is standard input
+"""
+_NAMES = {
+    "top": "put on top",
+    "priority": "its priority",
+    "fair_share": "its user's share used",
+    "project_share": "its project's share used",
+    "age": "its age",
+}
+_SPECS_BYTES = 32 << 20
+
+
+def configure(name: str, parser: Parser) -> None:
+    """Options of one of them."""
+    if name == "priority":
+        parser.add_argument("jobs", nargs="+", metavar="JOB", help="7, 7_3, @")
+        return
+    parser.usage = f"{parser.prog} [options of submit] [[--] COMMAND …]"
+    parser.epilog = _SIMULATE
+    parser.add_argument(
+        "--with", dest="specs", action="append", metavar="FILE", help="specs in JSON; - for stdin"
+    )
+    request.add_options(parser)
+    submission.add_options(parser)
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
+
+
+def run(name: str, options: argparse.Namespace, session: Session) -> int:
+    """Ask and tell."""
+    return _priority(options, session) if name == "priority" else _simulate(options, session)
+
+
+# --- priority -----------------------------------------------------------------------------------
+
+
+def _priority(options: argparse.Namespace, session: Session) -> int:
+    answers = [session.client.priority(job) for job in selection.references(options.jobs)]
+    if session.as_json:
+        session.print_json(answers)
+        return 0
+    columns = (Column("POINTS", right=True), Column("FOR"))
+    for number, answer in enumerate(answers):
+        if number:
+            print()
+        position = answer.get("position")
+        place = f", number {position} in the queue" if position else ""
+        print(f"Job {answer['job_id']} is {answer['state']}{place}; more points come first")
+        rows = [
+            (f"{points:.1f}", _NAMES.get(part, part)) for part, points in answer["parts"].items()
+        ]
+        print_table(columns, [*rows, (f"{answer['points']:.1f}", "in all")])
+    return 0
+
+
+# --- simulate -----------------------------------------------------------------------------------
+
+
+def _simulate(options: argparse.Namespace, session: Session) -> int:
+    specs = [spec for path in options.specs or () for spec in _read(path)]
+    if options.words or not specs:
+        options.words = options.words or ["--", "true"]
+        specs.append(submission.make_spec(options, session))
+    answer = session.client.simulate(specs)
+    if session.as_json:
+        session.print_json(answer)
+        return 0
+    for line in _told(answer):
+        print(escape(line))
+    return 0
+
+
+def _read(path: str) -> list[Record]:
+    """Specs of a file: an object, or a list of them."""
+    shown = "standard input" if path == "-" else quoted(path)
+    try:
+        if path == "-":
+            text = sys.stdin.read(_SPECS_BYTES)
+        else:
+            with open(path, encoding="utf-8") as file:
+                text = file.read(_SPECS_BYTES)
+        found = json.loads(text)
+    except ValueError as error:
+        raise Failure(f"{shown} holds no JSON: {error}") from None
+    specs = found if isinstance(found, list) else [found]
+    if not specs or not all(isinstance(spec, dict) for spec in specs):
+        raise Failure(f"{shown} holds no specs: an object or a list of them", EXIT_USAGE)
+    return specs
+
+
+def _told(answer: Record) -> list[str]:
+    at = answer.get("starts_at")
+    if at is None:
+        lines = ["When it would start cannot be told"]
+    else:
+        lines = [f"It would start at {moment(at)} at the earliest"]
+    delayed = answer.get("delayed") or []
+    if not delayed:
+        lines.append("Nobody would be delayed")
+    for one in delayed[:20]:
+        after = one.get("after_at")
+        until = "nobody can tell when" if after is None else moment(after)
+        lines.append(f"Job {one['id']} would be delayed from {moment(one['before_at'])} to {until}")
+    more = answer.get("delayed_count", len(delayed)) - len(delayed[:20])
+    if more > 0:
+        lines.append(f"and {more} more would be delayed")
+    return lines
