@@ -8,6 +8,7 @@ from math import inf
 import pytest
 
 from gflow.model.state import State
+from gflow.scheduling.backfill import reserve
 from tests.scheduling.stage import Stage, capacity, spec
 
 #: No narrow job runs longer.
@@ -53,3 +54,35 @@ def test_without_reservations_it_would_starve(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("gflow.scheduling.dispatch.reserve", lambda *_: None)
     waits = [_wait_of_a_wide_job(seed, _STARVATION_S, limited=0.7) for seed in range(4)]
     assert max(waits) > _STARVATION_S + _LONGEST_S + 20.0
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_reserved_job_starts_no_later_than_it_was_told(seed: int) -> None:
+    """With limits, no lower job delays the first in line by a second."""
+    draw = random.Random(seed)
+    stage = Stage(capacity(cpus=6, gpus=3), fair_share_weight=0.0, age_weight=0.0)
+    told: dict[int, float] = {}
+    for _ in range(250):
+        stage.submit(
+            spec(
+                cpus=draw.choice([1, 2, 4, 6]),
+                gpus=draw.choice([0, 0, 1, 3]),
+                time_limit_s=draw.choice([20.0, 60.0, 200.0]),
+            )
+        )
+        for job in stage.scheduler.active():
+            over = stage.now.boot_s - (job.started_boot_s or 0.0)
+            if over >= (job.spec.time_limit_s or 0.0) or draw.random() < 0.05:
+                stage.end(job.id)
+        core = stage.scheduler._core
+        first = None if core.reserved_id is None else core.live.item(core.reserved_id)
+        if first is not None and first.id not in told:
+            barrier = reserve(core, first, stage.now)
+            assert barrier is not None
+            told[first.id] = barrier.starts_boot_s
+        for job_id, at in told.items():
+            begun = stage.scheduler.item(job_id)
+            if begun is not None and begun.state is State.PENDING:
+                assert stage.now.boot_s <= at + 10.0, job_id
+        stage.pass_s(10.0)
+    assert told
