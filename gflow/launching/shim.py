@@ -15,9 +15,10 @@ import time
 import zlib
 from typing import NoReturn
 
-from gflow.launching import command, environment, hook, oom, prctl, runfile, tree
+from gflow.launching import command, environment, hook, oom, prctl, tree, usage
 from gflow.launching.command import CannotStart, Conditions, Program
 from gflow.launching.ending import Ending
+from gflow.launching.journal import Journal
 from gflow.launching.order import Order
 from gflow.launching.place import Place
 from gflow.launching.report import Reporter
@@ -31,7 +32,6 @@ WAITED_FOR = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
 _LONGEST_WAIT_S = 3600.0
 #: When a stopped launcher's full FIFO is tried again.
 _REPORT_AGAIN_S = 0.1
-_WRITE_AGAIN_S = 1.0
 
 
 def run(order: Order, place: Place, conditions: Conditions, lock_fd: int | None) -> NoReturn:
@@ -49,7 +49,8 @@ class Shim:
     def __init__(self, order: Order, place: Place) -> None:
         self._order = order
         self._place = place
-        self._run_fd = -1
+        self._journal = Journal(place.run_path(order.job_id, order.attempt))
+        self._identity = [os.getpid(), identity.start_ticks(os.getpid())]
         self._reporter = Reporter(place.reports, order.job_id, order.attempt)
         self._command = -1
         self._oom_kills: int | None = None
@@ -60,8 +61,6 @@ class Shim:
         #: Spent by a prolog.
         self._cpu_before_s = 0.0
         self._ending = Ending(lambda: tree.descendants(os.getpid()))
-        #: Lines that the full disk did not take.
-        self._unwritten: list[tuple[str, Facts]] = []
 
     def live(self, conditions: Conditions, lock_fd: int | None) -> int:
         """The exit code of the shim. ``lock_fd``: a lock to hold until the run file's own is."""
@@ -92,17 +91,10 @@ class Shim:
     def _claim(self, lock_fd: int | None) -> bool:
         """Make the run file. False: it is there already, so this attempt began elsewhere."""
         order, place = self._order, self._place
-        path = place.run_path(order.job_id, order.attempt)
-        try:
-            self._run_fd = runfile.create(path)
-        except FileExistsError:
+        if not self._journal.begin():
             return False
-        except OSError as error:
-            text = f"cannot start: {path}: {error.strerror}"
-            raise CannotStart(text, transient=True) from None
         if lock_fd is not None:
             os.close(lock_fd)
-        pid = os.getpid()
         group = place.group(order.job_id, order.attempt)
         facts = {
             "job_id": order.job_id,
@@ -110,7 +102,7 @@ class Shim:
             "boot_id": place.boot_id,
             "machine_id": place.machine_id,
             "folder": place.folder,
-            "shim": [pid, identity.start_ticks(pid)],
+            "shim": self._identity,
             "array_id": order.array_id,
             "task": order.task,
             "title": order.title,
@@ -120,7 +112,7 @@ class Shim:
             "at": time.time(),
             "boot_s": time.clock_gettime(time.CLOCK_BOOTTIME),
         }
-        self._claim_line("starting", facts)
+        self._journal.claim("starting", facts, order.record)
         return True
 
     def _start(self, conditions: Conditions) -> None:
@@ -139,7 +131,7 @@ class Shim:
         except zlib.error as error:
             raise CannotStart(f"cannot start: script or environment damaged: {error}") from None
         self._prologue()
-        self._claim_line("spawning")
+        self._journal.claim("spawning", {})
         self._command = self._start_in_group(program, conditions)
         os.chdir("/")
         facts = {
@@ -147,16 +139,15 @@ class Shim:
             "started_at": time.time(),
             "started_boot_s": time.clock_gettime(time.CLOCK_BOOTTIME),
         }
-        self._note("started", facts)
-        pid = os.getpid()
-        self._reporter.send("started", {"shim": [pid, identity.start_ticks(pid)], **facts})
+        self._journal.note("started", facts)
+        self._reporter.send("started", {"shim": self._identity, **facts})
 
     def _prologue(self) -> None:
         order = self._order
         if order.prolog is None:
             return
         failure = hook.run(order.prolog, order, order.hook_timeout_s, {})
-        self._cpu_before_s = _children_cpu_s()
+        self._cpu_before_s = usage.children_cpu_s()
         if failure is not None:
             raise CannotStart(f"prolog {order.prolog} failed: {failure}", transient=True, hold=True)
 
@@ -181,14 +172,12 @@ class Shim:
                 pass  # a stroke against the group would hit this process: it is not used then
 
     def _fail(self, error: CannotStart) -> None:
-        order = self._order
         self._end_rest()
         facts = {"message": str(error), "transient": error.transient, "hold": error.hold}
-        if self._run_fd >= 0 and error.transient:
-            # The same attempt may be tried again.
-            _unlink(self._place.run_path(order.job_id, order.attempt))
-        elif self._run_fd >= 0:
-            self._note("failed", facts)
+        if error.transient:
+            self._journal.discard()  # the same attempt may be tried again
+        else:
+            self._journal.note("failed", facts)
         self._reporter.send("start_failed", facts)
         self._clean_up()
 
@@ -209,7 +198,7 @@ class Shim:
         if self._order.epilog is not None:
             self._epilogue(self._order.epilog)
         if not self._gone_told:
-            self._note("gone", {"at": time.time()})
+            self._journal.note("gone", {"at": time.time()})
             self._reporter.send("gone", {})
 
     def _epilogue(self, path: str) -> None:
@@ -225,7 +214,7 @@ class Shim:
         self._end_rest()
         if failure is not None:
             facts = {"message": f"epilog {path} failed: {failure}"}
-            self._note("trouble", facts)
+            self._journal.note("trouble", facts)
             self._reporter.send("trouble", facts)
 
     def _end_rest(self) -> None:
@@ -241,7 +230,7 @@ class Shim:
         ended = None
         while True:
             try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
+                pid, status, spent = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 left = False
                 break
@@ -249,14 +238,14 @@ class Shim:
                 left = True
                 break
             if pid == self._command and not self._exited:
-                ended = status, usage
+                ended = status, spent
                 self._exited = True
         if ended is not None:
             self._gone_told = not left and self._order.epilog is None
             self._report_exit(*ended)
         return left
 
-    def _report_exit(self, status: int, usage: resource.struct_rusage) -> None:
+    def _report_exit(self, status: int, spent: resource.struct_rusage) -> None:
         """Tell it first, then make it last."""
         self._exit_code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
         self._signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
@@ -264,17 +253,14 @@ class Shim:
             "exit_code": self._exit_code,
             "signal": self._signal,
             "finished_at": time.time(),
-            "usage": _usage(usage, self._cpu_before_s),
+            "usage": usage.of_command(spent, self._cpu_before_s),
             "gone": self._gone_told,
         }
         if self._signal == signal.SIGKILL and self._was_victim():
             facts["usage"]["oom_killed"] = True
-        self._note("exit", facts)
+        self._journal.note("exit", facts)
         self._reporter.send("exited", facts)
-        try:
-            os.fdatasync(self._run_fd)
-        except OSError:
-            pass  # the launcher knows, and the supervisor's store syncs it
+        self._journal.sync()
 
     def _was_victim(self) -> bool:
         return not self._ending.begun and oom.was_victim(self._command, self._oom_kills)
@@ -292,13 +278,7 @@ class Shim:
     def _finish(self) -> None:
         """Clean up, and do not leave before the exit is on the disk or no longer needed."""
         self._clean_up()
-        while self._unwritten:
-            time.sleep(_WRITE_AGAIN_S)
-            if os.fstat(self._run_fd).st_nlink == 0:
-                break  # forgotten: the final record is durable elsewhere
-            unwritten, self._unwritten = self._unwritten, []
-            for phase, facts in unwritten:
-                self._note(phase, facts)
+        self._journal.finish()
         self._reporter.flush()
 
     def _clean_up(self) -> None:
@@ -307,50 +287,6 @@ class Shim:
         if self._order.script is None:
             return
         _unlink(self._place.spool_path(self._order.job_id, self._order.attempt))
-
-    # --- the run file ----------------------------------------------------------------------------
-
-    def _claim_line(self, phase: str, facts: Facts | None = None) -> None:
-        """A line without which the command must not start."""
-        record = self._order.record if phase == "starting" else None
-        try:
-            runfile.append(self._run_fd, phase, facts, record)
-        except OSError as error:
-            path = self._place.run_path(self._order.job_id, self._order.attempt)
-            text = f"cannot start: {path}: {error.strerror}"
-            raise CannotStart(text, transient=True) from None
-
-    def _note(self, phase: str, facts: Facts) -> None:
-        """A line about what has happened already; a full disk delays it."""
-        try:
-            runfile.append(self._run_fd, phase, facts)
-        except OSError:
-            self._unwritten.append((phase, facts))
-
-
-def _usage(command: resource.struct_rusage, cpu_before_s: float) -> Facts:
-    """What the command used, and the processor time of every orphan of its as well.
-
-    After an exec the kernel counts the memory of the process that called it: a peak up to the
-    shim's own is no measurement then, and ``max_rss_floor`` says so (getrusage(2)).
-    """
-    floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    usage: Facts = {
-        "cpu_s": round(_children_cpu_s() - cpu_before_s, 6),
-        "user_s": command.ru_utime,
-        "system_s": command.ru_stime,
-        "max_rss_bytes": command.ru_maxrss * 1024,
-        "read_bytes": command.ru_inblock * 512,
-        "write_bytes": command.ru_oublock * 512,
-    }
-    if command.ru_maxrss <= floor:
-        usage["max_rss_floor"] = True
-    return usage
-
-
-def _children_cpu_s() -> float:
-    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return spent.ru_utime + spent.ru_stime
 
 
 def _has_children() -> bool:

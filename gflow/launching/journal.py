@@ -1,0 +1,74 @@
+"""The shim's hand on the run file: what must be written first, what is written afterwards."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from gflow.launching import runfile
+from gflow.launching.command import CannotStart
+from gflow.launching.runfile import Facts
+
+_WRITE_AGAIN_S = 1.0
+
+
+class Journal:
+    """Writes one run file. A full disk keeps a command from starting; it never loses an end."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+        #: Lines that the full disk did not take.
+        self._unwritten: list[tuple[str, Facts]] = []
+
+    def begin(self) -> bool:
+        """Make the file. False: it is there already. Raises CannotStart."""
+        try:
+            self._fd = runfile.create(self._path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise self._cannot_start(error) from None
+        return True
+
+    def claim(self, phase: str, facts: Facts, record: bytes | None = None) -> None:
+        """A line without which the command must not start. Raises CannotStart."""
+        try:
+            runfile.append(self._fd, phase, facts, record)
+        except OSError as error:
+            raise self._cannot_start(error) from None
+
+    def _cannot_start(self, error: OSError) -> CannotStart:
+        return CannotStart(f"cannot start: {self._path}: {error.strerror}", transient=True)
+
+    def note(self, phase: str, facts: Facts) -> None:
+        """A line about what has happened already; a full disk delays it."""
+        if self._fd < 0:
+            return
+        try:
+            runfile.append(self._fd, phase, facts)
+        except OSError:
+            self._unwritten.append((phase, facts))
+
+    def sync(self) -> None:
+        """To the disk, as far as that works: the supervisor's store will have it as well."""
+        try:
+            os.fdatasync(self._fd)
+        except OSError:
+            pass
+
+    def discard(self) -> None:
+        """As if it had never been begun."""
+        if self._fd >= 0:
+            try:
+                os.unlink(self._path)
+            except OSError:
+                pass
+
+    def finish(self) -> None:
+        """Wait until all is written, or forgotten: its final record is durable elsewhere then."""
+        while self._unwritten and os.fstat(self._fd).st_nlink > 0:
+            time.sleep(_WRITE_AGAIN_S)
+            unwritten, self._unwritten = self._unwritten, []
+            for phase, facts in unwritten:
+                self.note(phase, facts)
