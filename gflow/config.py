@@ -55,6 +55,18 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "keep_finished_s": Setting(3600.0, "duration", minimum=0),
         "keep_finished_count": Setting(10000, "int", minimum=0),
         "cpu_affinity": Setting(False, "bool"),
+        "priority_weight": Setting(1000.0, "number", minimum=0),
+        "fair_share_weight": Setting(900.0, "number", minimum=0),
+        "project_share_weight": Setting(0.0, "number", minimum=0),
+        "age_weight": Setting(1.0, "number", minimum=0),
+        "fair_share_half_life_s": Setting(7 * 86400.0, "duration", minimum=60),
+        "gpu_cost": Setting(16.0, "number", minimum=0),
+    },
+    "quota": {
+        "default_user": Setting({}, "limits"),
+        "default_project": Setting({}, "limits"),
+        "users": Setting({}, "limits_by_name"),
+        "projects": Setting({}, "limits_by_name"),
     },
     "persistence": {
         "durability": Setting("full", "str", ("full", "relaxed")),
@@ -84,6 +96,14 @@ SETTINGS: dict[str, dict[str, Setting]] = {
     "client": {
         "autostart": Setting(True, "bool"),
     },
+}
+
+#: Limits of a quota, and the reference's words for some of them.
+LIMITS = ("running_jobs", "running_cpus", "running_gpus", "pending_jobs", "gpu_hours_per_week")
+_LIMIT_ALIASES = {
+    "max_running_jobs": "running_jobs",
+    "max_running_gpus": "running_gpus",
+    "max_queued_jobs": "pending_jobs",
 }
 
 #: Tables of the reference's gflow.toml, which may stand in the same file.
@@ -281,6 +301,34 @@ def _counts(value: Any) -> dict[str, int]:
     return counts
 
 
+def _number(value: Any) -> float:
+    return _scaled(value, {}, "it must be a number")
+
+
+def _limits(value: Any) -> dict[str, float]:
+    """``{running_jobs = 4}``, or ``running_jobs=4,pending_jobs=100`` in a variable."""
+    if isinstance(value, str):
+        pairs = [item.partition("=") for item in value.split(",") if item.strip()]
+        value = {name.strip(): number.strip() for name, _, number in pairs}
+    if not isinstance(value, dict):
+        raise ValueError("it must be a table of limits")
+    limits: dict[str, float] = {}
+    for word, given in value.items():
+        name = _LIMIT_ALIASES.get(word, word)
+        if name not in LIMITS:
+            raise ValueError(f"{word!r} is no limit: {', '.join(LIMITS)}")
+        limits[name] = _number(given)
+        if limits[name] < 0:
+            raise ValueError(f"{word} must not be negative")
+    return limits
+
+
+def _limits_by_name(value: Any) -> dict[str, dict[str, float]]:
+    if not isinstance(value, dict):
+        raise ValueError("it must be a table of tables: { ann = { running_jobs = 4 } }")
+    return {str(name): _limits(limits) for name, limits in value.items()}
+
+
 def _names(value: Any) -> list[str]:
     if isinstance(value, str):
         value = [word.strip() for word in value.split(",") if word.strip()]
@@ -295,6 +343,9 @@ _CONVERTERS: dict[str, Any] = {
     "str": _string,
     "size": _size,
     "duration": _duration,
+    "number": _number,
     "counts": _counts,
+    "limits": _limits,
+    "limits_by_name": _limits_by_name,
     "names": _names,
 }

@@ -52,6 +52,10 @@ def test_flags_win_over_environment() -> None:
         ('[persistence]\ndurability = "quick"\n', ["durability", "full, relaxed"]),
         ('[resources]\nmemory_bytes = "20Q"\n', ["memory_bytes", "20G"]),
         ("[scheduler]\ngrace_period_s = nan\n", ["grace_period_s", "duration"]),
+        ("[scheduler]\nage_weight = -1\n", ["age_weight", "at least 0"]),
+        ("[quota]\ndefault_user = {running = 2}\n", ["quota.default_user", "running_jobs"]),
+        ("[quota]\nusers = {ann = 3}\n", ["quota.users", "table of limits"]),
+        ("[quota]\nusers = {ann = {running_jobs = -3}}\n", ["quota.users", "negative"]),
         ("[resources\n", ["gflow.toml"]),
         ("resources = 3\n", ["resources", "must be a table"]),
     ],
@@ -82,3 +86,13 @@ def test_files_are_read_lowest_precedence_first(tmp_path: Path) -> None:
         "/etc/gflow/gflow.toml",
         str(tmp_path / "gflow" / "gflow.toml"),
     ]
+
+
+def test_quotas_of_the_configuration() -> None:
+    """Defaults and names; the reference's words are understood, a variable is written in one."""
+    settings = load(
+        "[quota.users.ann]\nmax_running_gpus = 2\nrunning_jobs = 4\n",
+        GFLOW_QUOTA__DEFAULT_USER="pending_jobs=100, gpu_hours_per_week=1.5",
+    )
+    assert settings["quota"]["users"] == {"ann": {"running_gpus": 2.0, "running_jobs": 4.0}}
+    assert settings["quota"]["default_user"] == {"pending_jobs": 100.0, "gpu_hours_per_week": 1.5}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gflow.config import Config
 from gflow.model.resources import Capacity
 from gflow.monitoring import host
@@ -36,4 +38,20 @@ def scheduler_settings(config: Config, topology: tuple[tuple[int, ...], ...] = (
         array_tasks_max=config["limits"]["max_array_tasks"],
         gpu_strategy=config["gpus"]["strategy"],
         gpu_topology=topology,
+        priority_weight=scheduler["priority_weight"],
+        fair_share_weight=scheduler["fair_share_weight"],
+        project_share_weight=scheduler["project_share_weight"],
+        age_weight=scheduler["age_weight"],
+        fair_share_half_life_s=scheduler["fair_share_half_life_s"],
+        gpu_cost=scheduler["gpu_cost"],
+        quotas=_quotas(config["quota"]),
     )
+
+
+def _quotas(table: dict[str, Any]) -> tuple[tuple[str, str, tuple[tuple[str, float], ...]], ...]:
+    """(scope, name, limits) of every subject that the configuration limits."""
+    named = [("default_user", "", table["default_user"])]
+    named.append(("default_project", "", table["default_project"]))
+    named += [("user", name, limits) for name, limits in table["users"].items()]
+    named += [("project", name, limits) for name, limits in table["projects"].items()]
+    return tuple((scope, name, tuple(limits.items())) for scope, name, limits in named if limits)

@@ -44,6 +44,10 @@ _SOCKET_CHECK_S = 5.0
 _CARDS_PATIENCE_S = 2.0
 #: Tables whose changes need a restart.
 _RESTART = ("persistence", "monitor", "access", "http")
+#: Keys of other tables that do so too.
+_RESTART_KEYS = {
+    "scheduler": ("priority_weight", "fair_share_weight", "project_share_weight", "age_weight")
+}
 
 
 def run(
@@ -247,8 +251,9 @@ class Service:
     def _apply(self, config: Config) -> None:
         reactor = self._reactor
         old, new = reactor.config.as_dict(), config.as_dict()
-        for table in _RESTART:
-            for key in new[table]:
+        fixed = {**{table: (*new[table],) for table in _RESTART}, **_RESTART_KEYS}
+        for table, keys in fixed.items():
+            for key in keys:
                 if new[table][key] != old[table][key]:
                     log.warning("%s.%s changes with the next start only", table, key)
                     config[table][key] = old[table][key]

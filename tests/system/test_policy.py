@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 from tests.system.machine import Machine, eventually
 
@@ -47,6 +48,18 @@ def test_quotas_are_remembered(machine: Machine) -> None:
     assert machine.job(second)["reason"] == "Quota"
     machine.ctl("quota", "clear", "--default-user")
     eventually(lambda: machine.in_state(second, "RUNNING"))
+    machine.ctl("cancel", "--all")
+
+
+def test_quotas_of_the_configuration(new_machine: Callable[..., Machine]) -> None:
+    """The configuration's limits hold, are shown, and give way to those set at run time."""
+    machine = new_machine(GFLOW_QUOTA__DEFAULT_USER="running_jobs=1")
+    machine.start()
+    first, second = machine.submit("sleep", "60"), machine.submit("true")
+    eventually(lambda: machine.in_state(first, "RUNNING"))
+    assert machine.job(second)["reason"] == "Quota"
+    machine.ctl("quota", "set", "--user", machine.job(first)["user"], "--running-jobs", "2")
+    assert machine.wait(second) == 0
     machine.ctl("cancel", "--all")
 
 
