@@ -45,6 +45,9 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         ),
         "idle_memory_bytes": Setting(512 << 20, "size", minimum=0),
         "stalled_after_s": Setting(10.0, "duration", minimum=1),
+        "idle_report_s": Setting(None, "duration", minimum=1),
+        "idle_end_s": Setting(None, "duration", minimum=1),
+        "idle_warning_s": Setting(600.0, "duration", minimum=0),
         "visibility_variables": Setting(["CUDA_VISIBLE_DEVICES"], "names"),
     },
     "scheduler": {

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from gflow.model.job import Job
+from gflow.model.state import State
 from gflow.supervisor import card
 from gflow.supervisor.card import Cards, Release
 from gflow.supervisor.child import Child
@@ -181,6 +182,8 @@ class GpuPort(Port):
     def _sample(self, passed_s: float) -> None:
         samples = []
         for job in self._active():
+            if job.state is State.SUSPENDED:
+                continue  # it cannot use them
             facts = [self.cards.figures(index) for index in job.gpu_ids]
             facts = [one for one in facts if one]
             if facts:
@@ -282,7 +285,10 @@ class GpuPort(Port):
 
 
 def _usage(job: Job, facts: list[dict[str, Any]], passed_s: float) -> dict[str, Any]:
-    """What a job uses of its cards; ``gpu_s`` counts full use of one card for one second as 1."""
+    """What a job uses of its cards; ``gpu_s`` counts full use of one card for one second as 1.
+
+    ``gpu_idle_s``: since when it has used none of them.
+    """
     used_bytes = sum(
         process["memory_bytes"] or 0
         for one in facts
@@ -295,4 +301,6 @@ def _usage(job: Job, facts: list[dict[str, Any]], passed_s: float) -> dict[str, 
         before_s = (job.usage or {}).get("gpu_s") or 0.0
         figures["gpu_utilisation"] = round(sum(known) / len(known), 3)
         figures["gpu_s"] = round(before_s + sum(known) * passed_s, 2)
+        idle_s = (job.usage or {}).get("gpu_idle_s") or 0.0
+        figures["gpu_idle_s"] = 0.0 if any(known) else round(idle_s + passed_s, 2)
     return figures

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +22,7 @@ from gflow.errors import Refused
 from gflow.launching import request
 from gflow.launching.protocol import Message
 from gflow.model.action import Action, Admitted, Changed, Kill, Signal, Start
-from gflow.model.event import CapacityChanged, Event, Sampled, Submit, Wake
+from gflow.model.event import Cancel, CapacityChanged, Event, Sampled, Submit, Wake
 from gflow.model.job import Job, Spec
 from gflow.model.record import Key, Record
 from gflow.model.resources import Capacity, Card
@@ -34,6 +35,7 @@ from gflow.supervisor.card import Cards
 from gflow.supervisor.child import Child
 from gflow.supervisor.folder import Folders
 from gflow.supervisor.gpu_port import GpuPort
+from gflow.supervisor.idle import IdlePolicy, Step
 from gflow.supervisor.launcher_port import LauncherPort
 from gflow.supervisor.logger_port import LoggerPort
 from gflow.supervisor.loop import GapMeter
@@ -97,6 +99,7 @@ class Reactor:
         self.logger = LoggerPort(children["logger"], loop)
         self._topology: tuple[tuple[int, ...], ...] = ()
         self.cards = Cards(config["gpus"], asked="gpu" in children, user_name=self.user_name)
+        self.idle = IdlePolicy(config["gpus"])
         #: None when no driver is asked: the configuration says which cards there are.
         self.gpu: GpuPort | None = None
         if "gpu" in children:
@@ -106,7 +109,7 @@ class Reactor:
                 self.cards,
                 active=scheduler.active,
                 on_changed=self.count_again,
-                on_samples=self._on_samples,
+                on_samples=self._on_gpu_samples,
                 stalled_after_s=config["gpus"]["stalled_after_s"],
             )
         #: uid → user name, as far as it is known.
@@ -450,6 +453,26 @@ class Reactor:
 
     def _on_samples(self, samples: tuple[tuple[int, int, dict[str, Any]], ...]) -> None:
         self.step(Sampled(samples))
+
+    def _on_gpu_samples(self, samples: tuple[tuple[int, int, dict[str, Any]], ...]) -> None:
+        self._on_samples(samples)
+        for finding in self.idle.judge(samples):
+            event = {
+                "type": "gpu_idle",
+                "job_id": finding.job_id,
+                "step": finding.step.name.lower(),
+                "idle_s": finding.idle_s,
+                "ends_in_s": finding.left_s,
+                "at": clock.now().wall_s,
+            }
+            self.feed.publish(event)
+            sentence = f"its gpus were not used for {finding.idle_s:.0f} s"
+            log.warning("job %d: %s (%s)", finding.job_id, sentence, finding.step.name.lower())
+            if finding.step is Step.END:
+                try:
+                    self.step(Cancel(finding.job_id, os.getuid(), reason=f"ended: {sentence}"))
+                except Refused:
+                    pass  # it ended by itself just now
 
     # --- the machine ----------------------------------------------------------------------------
 

@@ -245,3 +245,17 @@ def test_card_lost_while_the_supervisor_was_away(driver: StandIn, machine: Machi
     machine.ctl("cancel", str(second))
     assert machine.wait(waiting) == 0
     assert machine.ctl("log", str(waiting)).stdout == "0\n"
+
+
+def test_idle_job_is_ended(driver: StandIn, new_machine: NewMachine) -> None:
+    """By policy, a job that does not use its card loses it, with the reason; one that does, not."""
+    machine = new_machine(GFLOW_MONITOR__INTERVAL_S="0.1", GFLOW_GPUS__IDLE_END_S="2", **driver.env)
+    driver.utilisation = [0, 60]
+    driver.tell()
+    machine.start()
+    idle = machine.submit("--gpus", "1", "--", "sleep", "600")
+    busy = machine.submit("--gpus", "1", "--", "sleep", "600")
+    eventually(lambda: machine.in_state(idle, "CANCELLED"))
+    assert "its gpus were not used" in machine.job(idle)["reason"]
+    assert machine.job(busy)["state"] == "RUNNING"
+    assert machine.job(busy)["usage"]["gpu_idle_s"] == 0
