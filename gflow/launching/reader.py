@@ -44,6 +44,8 @@ class Readers:
         self._send = send
         self._active: dict[int, _Reader] = {}
         self._waiting: deque[Message] = deque()
+        #: Killed ones that have not ended yet.
+        self._dying: list[int] = []
 
     @property
     def deadline_s(self) -> float:
@@ -56,7 +58,8 @@ class Readers:
         self._fork_next()
 
     def expire(self, now_s: float) -> None:
-        """End the readers that took too long."""
+        """End the readers that took too long, and reap those that have ended since."""
+        self._dying = [pid for pid in self._dying if not _reap(pid)]
         for one in [one for one in self._active.values() if one.deadline_s <= now_s]:
             os.kill(one.pid, signal.SIGKILL)
             self._finish(one, {"error": f"not read within {_LIMIT_S:.0f} s", "kind": "timeout"})
@@ -94,10 +97,8 @@ class Readers:
     def _finish(self, one: _Reader, result: Message, content: bytes = b"") -> None:
         del self._active[one.fd]
         self._unwatch(one.fd)
-        try:
-            os.waitpid(one.pid, os.WNOHANG if result.get("kind") == "timeout" else 0)
-        except ChildProcessError:
-            pass
+        if not _reap(one.pid):
+            self._dying.append(one.pid)
         self._send(_answer(one.message, result), [content])
         self._fork_next()
 
@@ -111,6 +112,10 @@ class _Reader:
         self.fd = fd
         self.deadline_s = deadline_s
         self.data = bytearray()
+
+
+def _reap(pid: int) -> bool:
+    return os.waitpid(pid, os.WNOHANG)[0] == pid
 
 
 def _answer(message: Message, result: Message) -> Message:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gflow.launching import protocol, request
-from tests.launching.driver import Driver
+from gflow.launching import protocol, reader, request
+from gflow.launching.protocol import Message
+from tests.launching.driver import Driver, until
 
 
 def answer(launcher: Driver, frame: bytes) -> dict[str, Any]:
@@ -99,6 +101,25 @@ def test_reading_as_a_user(launcher: Driver, tmp_path: Path) -> None:
     path.chmod(0o600)
     result = answer(launcher, request.read_file(7, str(path), reader=("nobody", 65534, 65534)))
     assert result["kind"] == "forbidden"
+
+
+def test_a_reader_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its question is answered all the same, and nothing of it stays."""
+    monkeypatch.setattr(reader, "_LIMIT_S", 0.1)
+    monkeypatch.setitem(reader._QUESTIONS, "hang", lambda message: time.sleep(1000))
+    answers: list[Message] = []
+    readers = reader.Readers(
+        watch=lambda fd, callback: None,
+        unwatch=os.close,
+        send=lambda message, blobs: answers.append(message),
+    )
+    readers.ask({"id": 7, "what": "hang"})
+    until(lambda: readers.deadline_s < time.monotonic())
+    readers.expire(time.monotonic())
+    assert [(one["id"], one["kind"]) for one in answers] == [(7, "timeout")]
+    until(lambda: readers.expire(time.monotonic()) or not readers._dying)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 def test_an_unknown_question_is_no_crash(launcher: Driver) -> None:
