@@ -239,6 +239,7 @@ def _lost(report: Message) -> list[event.Event]:
 
 
 def _adopted(report: Message) -> list[event.Event]:
+    record = report.get("record") or {}
     return [
         event.Adopted(
             *_key(report),
@@ -247,6 +248,8 @@ def _adopted(report: Message) -> list[event.Event]:
             started_at=report["started_at"] or 0.0,
             started_boot_s=report["started_boot_s"] or 0.0,
             end_unknown=report["end_unknown"],
+            cpu_ids=tuple(record.get("cpu_ids", ())),
+            gpu_ids=tuple(record.get("gpu_ids", ())),
         )
     ]
 

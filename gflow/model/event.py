@@ -246,6 +246,9 @@ class Adopted:
     started_boot_s: float
     #: The end cannot be observed exactly any more: the shim is dead, the command may live.
     end_unknown: bool = False
+    #: What it was given, as its run file says; empty when that is not known.
+    cpu_ids: tuple[int, ...] = ()
+    gpu_ids: tuple[int, ...] = ()
 
 
 @dataclass(slots=True, frozen=True)

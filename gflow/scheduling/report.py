@@ -189,6 +189,7 @@ def adopted(core: Core, event: Adopted, now: Instant) -> list[Action]:
         core.dependencies.unwatch(core.live, job)
     job.attempt = event.attempt
     _take_over(core, job, event)
+    job.cpu_ids, job.gpu_ids = event.cpu_ids or job.cpu_ids, event.gpu_ids or job.gpu_ids
     if not job.cpu_ids:
         job.cpu_ids = core.cpuset.take(job.spec.resources.cpus)
     else:

@@ -15,7 +15,7 @@ from tests.simulation.disk import Disk
 from tests.simulation.shim import Watcher
 
 CPUS = 4
-GPUS = 2
+GPUS = 3
 
 
 def place_of(state_dir: str, boot_id: str) -> Place:

@@ -185,7 +185,7 @@ class Users:
         spec = replace(
             spec,
             resources=Resources(
-                cpus=draw.choice((1, 1, 2, CPUS)), gpus=draw.choice((0, 0, 1, GPUS))
+                cpus=draw.choice((1, 1, 2, CPUS)), gpus=draw.choice((0, 0, 1, 1, GPUS))
             ),
             requeue=draw.random() < 0.3,
             linger=draw.random() < 0.1,

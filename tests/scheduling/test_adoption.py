@@ -1,0 +1,30 @@
+"""An attempt that recovery finds keeps what it was given, whatever the store knows of it."""
+
+from __future__ import annotations
+
+from gflow.model.event import Adopted, Ready
+from gflow.model.job import Process
+from tests.scheduling.stage import BOOT, Stage, capacity, spec
+
+
+def test_it_keeps_its_own_cards_and_cpus() -> None:
+    """The start was not saved; the run file says which they were, and nobody else gets them."""
+    stage = Stage(capacity(cpus=4, gpus=2), ready=False)
+    adopted, waiting = stage.submit(spec(gpus=1)), stage.submit(spec(gpus=1))
+    process = Process(BOOT, 7, 7)
+    stage.handle(Adopted(adopted, 1, process, process, 100.0, 100.0, cpu_ids=(3,), gpu_ids=(1,)))
+    stage.handle(Ready())
+    assert (stage.job(adopted).cpu_ids, stage.job(adopted).gpu_ids) == ((3,), (1,))
+    assert stage.job(waiting).gpu_ids == (0,)
+
+
+def test_without_a_run_file_its_beginning_stays() -> None:
+    """A run file that was deleted says nothing about when the attempt began."""
+    stage = Stage(capacity(cpus=4))
+    job_id = stage.run(time_limit_s=100.0)
+    stage.started(job_id)
+    before = stage.job(job_id).started_at
+    process = Process(BOOT, 7, 7)
+    stage.handle(Adopted(job_id, 1, process, process, 0.0, 0.0))
+    assert stage.job(job_id).started_at == before
+    assert stage.job(job_id).kill_cause is None
