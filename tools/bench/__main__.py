@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sys
 from collections.abc import Callable, Iterator
 
@@ -27,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="small numbers: does it work at all?")
     parser.add_argument("--markdown", action="store_true", help="print a table for the README")
     options = parser.parse_args(arguments)
+    # However it ends, what was started is ended and what was made is removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     rows = []
     for row in BENCHES[options.bench](quick=options.quick):
         rows.append(row)
