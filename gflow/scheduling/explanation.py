@@ -102,6 +102,10 @@ def explain(core: Core, job_id: int, item: Item, now: Instant) -> Explanation:
         if barrier is not None and barrier.starts_boot_s != inf:
             at = wall(now, barrier.starts_boot_s)
             expected = (now.wall_s, at)
+    if queued and not blockers and not core.pass_wanted:
+        # No single thing: what the higher job and the reservations leave has no room for it.
+        message = "what is free now is needed by others before it would end"
+        blockers.append(Blocker(Reason.PRIORITY, message))
     position = core.queue.position(item) + 1 if queued and len(core.queue.buckets) < 2048 else None
     return Explanation(job_id, item.state, position, tuple(blockers), expected)
 
@@ -317,7 +321,12 @@ def _kept(core: Core, item: Item, now: Instant) -> list[Blocker]:
         found.append(Blocker(Reason.DRAINED, message, "gflowctl undrain"))
     end_boot_s = now.boot_s + core.time_limit_s(item)
     for barrier in calendar.barriers(core, calendar.own(core, item.spec), now):
-        if not barrier.stops(end_boot_s) or barrier.pool.fits(item.spec.resources):
+        # Cards must be free now and later: the same ones, if there are any now.
+        pools = [barrier.pool]
+        if core.pool.fits(item.spec.resources):
+            pools.append(core.pool)
+        placed = place(item.spec.resources, pools, core.settings, item.id)
+        if not barrier.stops(end_boot_s) or placed is not None:
             continue
         if barrier.at_boot_s == -inf:
             found.append(Blocker(Reason.RESERVATION, "what it wants is reserved for others"))
