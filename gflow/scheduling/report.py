@@ -36,9 +36,9 @@ def started(core: Core, event: Started, now: Instant) -> list[Action]:
     if job is None or job.process is not None:
         return []
     job.shim, job.process = event.shim, event.process
-    job.boot_id = event.process.boot_id
     job.started_at = event.started_at
-    allocation.change_end(core, job, started_boot_s=event.started_boot_s)
+    began_s, boot_id = event.started_boot_s, event.process.boot_id
+    allocation.change_end(core, job, started_boot_s=began_s, boot_id=boot_id)
     return []
 
 
