@@ -22,7 +22,15 @@ from gflow.errors import Refused
 from gflow.launching import request
 from gflow.launching.protocol import Message
 from gflow.model.action import Action, Admitted, Changed, Kill, Signal, Start
-from gflow.model.event import Cancel, CapacityChanged, Event, Sampled, Submit, Wake
+from gflow.model.event import (
+    Cancel,
+    CapacityChanged,
+    Event,
+    Sampled,
+    StartFailed,
+    Submit,
+    Wake,
+)
 from gflow.model.job import Job, Spec
 from gflow.model.record import Key, Record
 from gflow.model.resources import Capacity, Card
@@ -266,7 +274,7 @@ class Reactor:
                 self._on_changed(action)
             case Start():
                 self._count_start(action)
-                self.launcher.start(action)
+                self._start(action)
             case Kill():
                 self.launcher.kill(action)
             case Signal():
@@ -511,6 +519,17 @@ class Reactor:
         self.scheduler.keep(keys)
         position = self.persister.add(keys)
         self._transitions += [(position, key) for key in keys]
+
+    def _start(self, order: Start) -> None:
+        """Have an attempt started, unless what it needs was lost: never with something else."""
+        if all(self.blobs.get(name) is not None for name in _blob_names(order.spec)):
+            self.launcher.start(order)
+        else:
+            self.loop.call_soon(self._refuse_start, order)
+
+    def _refuse_start(self, order: Start) -> None:
+        message = "cannot start: its script or environment is not kept any more"
+        self.step(StartFailed(order.job_id, order.attempt, message))
 
     def _start_frame(self, order: Start) -> bytes:
         spec = order.spec

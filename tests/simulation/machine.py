@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -67,6 +68,8 @@ class Machine:
         """A command begins. No attempt ever begins twice."""
         key = (order.job_id, order.attempt)
         assert not self.has_begun(key), f"attempt {key} was started twice"
+        wanted = json.loads(order.record or b"{}")["spec"].get("env")
+        assert (wanted is None) == (order.env is None), f"{key} begins without {wanted}"
         for other in self.alive():
             assert other.job_id != order.job_id, f"{key} begins, {other.attempt} lives"
         lasts_s = self.draw.choice((0.0, 0.0, 0.5, 3.0, 30.0))
