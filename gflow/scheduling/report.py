@@ -180,13 +180,16 @@ def adopted(core: Core, event: Adopted, now: Instant) -> list[Action]:
         return []
     if job.state in ACTIVE and event.attempt == job.attempt:
         return _recognise(core, job, event)
-    if job.state in TERMINAL:
+    if job.state in TERMINAL and event.attempt == job.attempt:
         return _resume_kill(core, job, event, now)
-    if job.state in ACTIVE:
-        allocation.vacate(core, job, now)
-    else:
-        waiting.leave(core, job)
-        core.dependencies.unwatch(core.live, job)
+    changed: list[Action] = []
+    if job.state is not State.PENDING:
+        # The decision to run it again was not saved; nothing of the last attempt is this one's.
+        happened = Happened.REQUEUED if job.state in TERMINAL else Happened.RETURNED
+        lifecycle.note_attempt(job, job.ending or job.state, "requeue")
+        changed += lifecycle.back(core, job, happened, now, "adopted")
+    waiting.leave(core, job)
+    core.dependencies.unwatch(core.live, job)
     job.attempt = event.attempt
     _take_over(core, job, event)
     job.cpu_ids, job.gpu_ids = event.cpu_ids or job.cpu_ids, event.gpu_ids or job.gpu_ids
@@ -196,9 +199,7 @@ def adopted(core: Core, event: Adopted, now: Instant) -> list[Action]:
         core.cpuset.hold(job.cpu_ids)
     if not job.gpu_ids and job.spec.resources.gpus:
         job.gpu_ids = _likely_cards(core, job)
-    changed: list[Action] = []
-    if job.state is State.PENDING:
-        changed = [lifecycle.move(core, job, Happened.ADOPTED, now, "adopted")]
+    changed.append(lifecycle.move(core, job, Happened.ADOPTED, now, "adopted"))
     core.live.change(job)
     allocation.occupy(core, job, now)
     return changed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gflow.model.event import Adopted, Ready
 from gflow.model.job import Process
+from gflow.model.state import State
 from tests.scheduling.stage import BOOT, Stage, capacity, spec
 
 
@@ -28,3 +29,16 @@ def test_without_a_run_file_its_beginning_stays() -> None:
     stage.handle(Adopted(job_id, 1, process, process, 0.0, 0.0))
     assert stage.job(job_id).started_at == before
     assert stage.job(job_id).kill_cause is None
+
+
+def test_a_newer_attempt_than_the_store_knows_goes_on() -> None:
+    """A requeue that was not saved: its attempt is neither killed nor given the last one's end."""
+    stage = Stage(capacity(cpus=4))
+    job_id = stage.run()
+    stage.started(job_id)
+    stage.end(job_id, 3)
+    process = Process(BOOT, 7, 7)
+    stage.handle(Adopted(job_id, 2, process, process, 100.0, 100.0))
+    assert (stage.state(job_id), stage.job(job_id).exit_code) == (State.RUNNING, None)
+    stage.end(job_id, 0)
+    assert (stage.state(job_id), stage.job(job_id).exit_code) == (State.COMPLETED, 0)

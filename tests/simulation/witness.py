@@ -78,7 +78,7 @@ class Witness:
     def _saw_end(self, job: Job) -> None:
         """An end is what really happened, or unknown; and nothing of the attempt is left."""
         command = self.machine.commands.get((job.id, job.attempt))
-        if command is None:
+        if command is None or command.forgotten:
             assert job.state is not State.COMPLETED, f"job {job.id} never ran and succeeded"
             return
         if job.attempts and job.attempts[-1].get("attempt") == job.attempt:
