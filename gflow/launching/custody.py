@@ -112,6 +112,8 @@ class Custody:
         attempt = self._attempts.get(key)
         if attempt is None:
             self.tell_truth(key)
+            attempt = self._attempts.get(key)
+        if attempt is None:
             return
         # The shim counts the grace period of its order by itself; a shorter one is counted here.
         _send_signal(attempt.fd, signal.SIGTERM if grace_period_s > 0 else signal.SIGINT)
