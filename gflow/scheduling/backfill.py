@@ -35,7 +35,11 @@ def reserve(core: Core, item: Item, now: Instant) -> Barrier | None:
     gpu_ids = place(request, (pool,), core.settings, item.id)
     if gpu_ids is None:
         return None
-    if core.waiting_since_s(item, now) >= core.settings.starvation_after_s:
+    # Where limits say when it starts, its turn comes for sure; keeping everything would only turn
+    # the whole queue into first come, first served.
+    if starts_boot_s == inf and (
+        core.waiting_since_s(item, now) >= core.settings.starvation_after_s
+    ):
         return Barrier(-inf, _kept(core, item), starts_boot_s)
     pool.book(request, gpu_ids)
     return Barrier(starts_boot_s, pool, starts_boot_s)

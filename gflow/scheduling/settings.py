@@ -11,7 +11,7 @@ class Settings:
 
     #: Limit of jobs that name none, enforced like their own; None: they may run for ever.
     default_time_limit_s: float | None = None
-    #: A blocked job that waited this long gets everything it waits for, limits or not.
+    #: A blocked job that waited this long for jobs without limits gets everything it waits for.
     starvation_after_s: float = 3600.0
     #: Candidates tried behind the highest blocked job in one pass.
     backfill_depth: int = 250
