@@ -10,6 +10,7 @@ import pytest
 
 from tools.bench.__main__ import BENCHES
 from tools.bench.table import RATE, TIME, Row, compare, render, show
+from tools.bench.trace import Arrival, read_swf
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,3 +63,14 @@ def test_table_in_markdown_has_a_rule() -> None:
     """The second line of a table for the README separates titles from figures."""
     lines = render([Row("spawning", "20/s")], markdown=True).splitlines()
     assert lines[1].startswith("| ---")
+
+
+def test_a_workload_in_standard_format_is_read(tmp_path: Path) -> None:
+    """Times, processors and user are taken; jobs that never ran are left out."""
+    path = tmp_path / "tiny.swf"
+    job = "{} {} 0 {} 4 -1 -1 {} {} -1 1 7 1 1 1 1 -1 -1"
+    lines = ["; MaxProcs: 16", job.format(1, 10, 60, 8, 120), job.format(2, 20, -1, 2, 60)]
+    path.write_text("\n".join(lines))
+    arrivals, processors = read_swf(path, 10)
+    assert processors == 16
+    assert arrivals == [Arrival(0, "user7", 10.0, 60.0, 120.0, 8)]

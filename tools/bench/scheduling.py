@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tools.bench import archive, machine, queue, sample
+from tools.bench import archive, machine, queue, replay, sample
 from tools.bench.machine import Machine
 from tools.bench.table import BYTES, TIME, Row, compare
 
@@ -20,6 +20,7 @@ def run(*, quick: bool) -> Iterator[Row]:
     """All rows."""
     yield from events(quick=quick)
     yield from cancel_all(quick=quick)
+    yield from replay.run(quick=quick)
 
 
 def events(*, quick: bool) -> Iterator[Row]:
