@@ -80,6 +80,8 @@ class LauncherProcess(launcher.Launcher):
         """Whether a turn would do something now."""
         if self.ended is not None or self.stopped:
             return False
+        if not self._begun and any(one.newborn for one in self._machine.watchers.values()):
+            return False  # its exec takes longer than the first steps of a shim
         if not self._begun or self._pipe.child_readable or self._machine.reports:
             return True
         if any(self._machine.has_ended(fd) for fd in self._callbacks):

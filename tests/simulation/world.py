@@ -28,7 +28,7 @@ from tests.simulation.witness import Witness, listing
 
 _ADMIN = Peer(uid=0, gid=0, pid=1, user="root")
 _WAITS_FOR_EVER = (Reason.DEPENDENCY, Reason.DEPENDENCY_NEVER_SATISFIED)
-_SETTLING_STEPS = 60_000
+_SETTLING_STEPS = 25_000
 #: All invariants of the core are checked after so many turns; the cheap ones after each.
 _THOROUGH_EVERY = 25
 
