@@ -69,7 +69,8 @@ class LauncherPort(Port):
     def kill(self, order: Kill) -> None:
         """End the tree of an attempt; asked for again of the next launcher."""
         self._kills[order.job_id, order.attempt] = order
-        self.send(request.kill(order))
+        if self._scanned is None:  # else it would overtake a start that waits for the scan
+            self.send(request.kill(order))
 
     def signal(self, order: Signal) -> None:
         """Send a signal once."""
