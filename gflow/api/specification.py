@@ -75,6 +75,8 @@ CHANGEABLE: dict[str, Check] = {
 #: What only an update can say.
 _UPDATE_FIELDS: dict[str, Check] = {
     **CHANGEABLE,
+    "command": field.command,
+    "params": field.strings,
     "array_limit": field.optional(field.integer(1, (1 << 31) - 1)),
     "top": field.integer(0, (1 << 31) - 1),
 }
@@ -255,6 +257,8 @@ def parse_changes(raw: object, references: References) -> dict[str, Any]:
             values.setdefault("dependency_mode", mode)
         if resources is not None:
             values.update(_checked(resources, RESOURCE_FIELDS, "resource", keep_null=True))
+        if values.get("command") is not None:
+            values.update(script=None, args=None)
         if not values:
             raise Invalid("no field is named")
     except Invalid as error:

@@ -23,6 +23,7 @@ def configure(name: str, parser: Parser) -> None:
     add = parser.add_argument
     if name == "start":
         add("--state-dir", metavar="DIR", help="where jobs are remembered")
+        add("--gflow-api", action="store_true", help="serve the older HTTP API too")
 
 
 def run(name: str, options: argparse.Namespace, session: Session) -> int:
@@ -52,7 +53,8 @@ def _start(options: argparse.Namespace, session: Session) -> int:
     except Unreachable:
         from gflow.cli import spawning
 
-        pid, text = spawning.start(session.runtime_dir, options.state_dir), "is ready"
+        flags = ("--gflow-api",) if options.gflow_api else ()
+        pid, text = spawning.start(session.runtime_dir, options.state_dir, *flags), "is ready"
     else:
         pid, text = answer["pid"], "runs already"
     if session.as_json:

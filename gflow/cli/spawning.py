@@ -25,14 +25,15 @@ def may_start_by_itself() -> bool:
     return bool(settings["client"]["autostart"]) and settings["access"]["mode"] == "user"
 
 
-def start(runtime_dir: str | None, state_dir: str | None) -> int:
+def start(runtime_dir: str | None, state_dir: str | None, *flags: str) -> int:
     """Start a supervisor and return its pid once it is ready. Raises Failure.
 
-    It gets a session of its own and no descriptor of ours but the pipe that it says "ready" on.
+    ``flags`` are further options of its. It gets a session of its own and no descriptor of ours but
+    the pipe that it says "ready" on.
     """
     import subprocess
 
-    command = [sys.executable, "-P", "-m", "gflow.supervisor.main"]
+    command = [sys.executable, "-P", "-m", "gflow.supervisor.main", *flags]
     if runtime_dir is not None:
         command += ["--runtime-dir", os.path.abspath(runtime_dir)]
     if state_dir is not None:

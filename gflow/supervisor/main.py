@@ -47,6 +47,11 @@ def parser() -> argparse.ArgumentParser:
         "--system", action="store_true", help="serve all users of this machine (needs root)"
     )
     made.add_argument(
+        "--gflow-api",
+        action="store_true",
+        help="serve the older HTTP API on loopback too ([http] gflow_api)",
+    )
+    made.add_argument(
         "--init-empty",
         action="store_true",
         help="start with an empty store although there has been one",
@@ -117,6 +122,8 @@ def _run(options: argparse.Namespace, tell: _Teller) -> int:
         os.environ["GFLOW_CONFIG"] = options.config
     if options.system:
         flags["access"] = {"mode": "system"}
+    if options.gflow_api:
+        flags["http"] = {"gflow_api": True}
     config = configuration.load(flags=flags)
     system = config["access"]["mode"] == "system"
     if system and os.getuid() != 0:

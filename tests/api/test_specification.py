@@ -206,8 +206,14 @@ def test_changes_are_flat_and_null_clears() -> None:
     }
 
 
+def test_a_new_command_replaces_a_script() -> None:
+    """Whatever ran before: afterwards only the command does."""
+    changes = parse_changes({"command": "echo x"}, {})
+    assert changes == {"command": ("bash", "-c", "echo x"), "script": None, "args": None}
+
+
 @pytest.mark.parametrize(
-    "raw", [{}, {"command": ["a"]}, {"priority": "x"}, {"resources": {"x": 1}}, []]
+    "raw", [{}, {"script": "a"}, {"command": []}, {"priority": "x"}, {"resources": {"x": 1}}, []]
 )
 def test_bad_changes_are_refused(raw: object) -> None:
     """What cannot be changed, or not so, is refused."""

@@ -1,0 +1,356 @@
+"""``gctl``: cards, limits of groups, quotas, reservations."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from gflow.api.client import Client
+from gflow.api.wire import Refusal
+from gflow.cli.classic import info, notation, sheet
+from gflow.cli.command import Failure, Parser, whole, written
+from gflow.cli.rendering import escape
+
+Record = dict[str, Any]
+
+_COMMANDS = {
+    "set-gpus": "which cards may be given out",
+    "show-gpus": "one line per card",
+    "gpu-process": "foreign processes on cards: ignore, unignore, list",
+    "set-limit": "how many jobs of a group may run at once",
+    "reserve": "create, list, get, cancel reservations",
+    "quota": "list, set, remove quotas",
+}
+#: The older gflow's limit → ours.
+_LIMITS = {
+    "max_running_jobs": "running_jobs",
+    "max_running_gpus": "running_gpus",
+    "max_queued_jobs": "pending_jobs",
+}
+_SCOPES = ("user", "project", "default_user", "default_project")
+
+
+def run(words: list[str]) -> int:
+    """The command."""
+    if not words or words[0] in ("-h", "--help", "help"):
+        print("usage: gctl COMMAND …\n")
+        print("\n".join(f"  {one:<12} {what}" for one, what in _COMMANDS.items()))
+        return 0
+    name, *rest = words
+    if name not in _COMMANDS:
+        raise Failure(f"unrecognized subcommand '{name}'; see gctl --help", 2)
+    if name in ("reserve", "quota", "gpu-process"):
+        actions = _NESTED[name]
+        if not rest or rest[0] not in actions:
+            raise Failure(f"usage: gctl {name} {'|'.join(actions)} …", 2)
+        name, rest = f"{name} {rest[0]}", rest[1:]
+    parser = Parser(prog=f"gctl {name}")
+    _OPTIONS.get(name, _no_options)(parser)
+    options = parser.parse_args(rest)
+    with Client() as client:
+        return _RUN[name](client, options)
+
+
+def _no_options(parser: Parser) -> None:
+    pass
+
+
+# --- cards ----------------------------------------------------------------------------------------
+
+
+def _set_gpus_options(parser: Parser) -> None:
+    parser.add_argument("cards", metavar="CARDS", help="0,2-3 or all")
+
+
+def _set_gpus(client: Client, options: argparse.Namespace) -> int:
+    known = {card["index"] for card in client.status()["gpus"]}
+    if options.cards != "all":
+        wanted = notation.cards(options.cards)
+        strange = [index for index in wanted if index not in known]
+        if strange:
+            count = len(known)
+            raise Failure(
+                "Failed to set GPU configuration: "
+                f"Invalid GPU indices {strange} (only {count} GPUs detected)"
+            )
+        if set(wanted) != known:
+            raise Failure(
+                "Failed to set GPU configuration: see [gpus] quarantine in gflow.toml for cards "
+                "that are not to be given out"
+            )
+    print("GPU restriction removed: all GPUs are now available")
+    return 0
+
+
+def _show_gpus(client: Client, options: argparse.Namespace) -> int:
+    held = info.holders_of_cards(client)
+    for card in client.status()["gpus"]:
+        index, reason = card["index"], card["unusable"]
+        words = [str(index), "in_use" if index in held or reason else "available"]
+        print("\t".join([*words, escape(reason)] if reason else words))
+    return 0
+
+
+def _process_options(parser: Parser) -> None:
+    parser.add_argument("--gpu", type=whole(0, 1023), required=True, metavar="G")
+    parser.add_argument("--pid", type=whole(1, 2**31), required=True, metavar="P")
+
+
+def _process(client: Client, options: argparse.Namespace) -> int:
+    raise Failure("processes are ignored by name here: see [gpus] ignore_processes in gflow.toml")
+
+
+def _processes(client: Client, options: argparse.Namespace) -> int:
+    print("No ignored GPU processes")
+    return 0
+
+
+# --- groups ---------------------------------------------------------------------------------------
+
+
+def _set_limit_options(parser: Parser) -> None:
+    parser.add_argument("target", metavar="JOB_OR_GROUP")
+    parser.add_argument("limit", type=whole(1, 1 << 20), metavar="N")
+
+
+def _set_limit(client: Client, options: argparse.Namespace) -> int:
+    group = options.target
+    user = None
+    if group.isascii() and group.isdigit():
+        try:
+            record = client.job(group)
+        except Refusal as error:
+            if error.status != 404:
+                raise
+            raise Failure(f"Job {group} not found") from None
+        if record["group"] is None:
+            raise Failure(f"Job {group} is not part of a group")
+        print(f"Found job {group} in group '{record['group']}'")
+        group, user = record["group"], record["user"]
+    members = [one for one in client.each_job(ended=True) if one["group"] == group]
+    if user is None and members:
+        user = members[0]["user"]
+    client.set_group(group, options.limit, user)
+    print(
+        f"Updated max_concurrency to {options.limit} for group '{group}' "
+        f"({len(members)} jobs affected)"
+    )
+    return 0
+
+
+# --- quotas ---------------------------------------------------------------------------------------
+
+
+def _subject_options(parser: Parser) -> None:
+    one = parser.add_mutually_exclusive_group(required=True).add_argument
+    one("--user", metavar="NAME")
+    one("--project", metavar="NAME")
+    one("--default-user", action="store_true")
+    one("--default-project", action="store_true")
+
+
+def _quota_options(parser: Parser) -> None:
+    _subject_options(parser)
+    for name in _LIMITS:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=whole(0, 2**31), metavar="N")
+
+
+def _subject(options: argparse.Namespace) -> tuple[str, str | None]:
+    if options.user is not None:
+        return "user", options.user
+    if options.project is not None:
+        return "project", options.project
+    return ("default_user" if options.default_user else "default_project"), None
+
+
+def _quota_set(client: Client, options: argparse.Namespace) -> int:
+    given = {name: getattr(options, name) for name in _LIMITS}
+    limits = {name: value for name, value in given.items() if value is not None}
+    if not limits:
+        raise Failure("Failed to set quota: at least one limit field must be provided")
+    scope, name = _subject(options)
+    client.set_quota(scope, name, **{_LIMITS[key]: value for key, value in limits.items()})
+    print(f"Updated {scope} quota" + (f" '{name}'" if name else ""))
+    for key, value in limits.items():
+        print(f"  {key:<16} = {value}")
+    return 0
+
+
+def _quota_remove(client: Client, options: argparse.Namespace) -> int:
+    scope, name = _subject(options)
+    if not any(row["scope"] == scope and row["name"] == (name or "") for row in _rows(client)):
+        raise Failure("Failed to remove quota: no matching quota override")
+    client.clear_quota(scope, name)
+    print(f"Removed {scope} quota override" + (f" '{name}'" if name else ""))
+    return 0
+
+
+def _rows(client: Client) -> list[Record]:
+    """Quotas with a limit that the older gflow knows."""
+    rows = [
+        row
+        for row in client.quotas()
+        if any(row["limits"].get(ours) is not None for ours in _LIMITS.values())
+    ]
+    return sorted(rows, key=lambda row: (_SCOPES.index(row["scope"]), row["name"]))
+
+
+def _quota_list(client: Client, options: argparse.Namespace) -> int:
+    rows = _rows(client)
+    if not rows:
+        print("No quota subjects (no limits configured, no active jobs).")
+        return 0
+    print(f"{'SCOPE':<15} {'NAME':<16} {'JOBS':>9} {'GPUS':>9} {'QUEUED':>9}")
+    for row in rows:
+        cells = [_cell(row, ours) for ours in _LIMITS.values()]
+        shown = " ".join(f"{cell:>9}" for cell in cells)
+        print(f"{row['scope']:<15} {escape(row['name'] or '*'):<16} {shown}")
+    print("\nCells are used/limit; `-` means unlimited. Fallback rows show the limit only.")
+    return 0
+
+
+def _cell(row: Record, limit: str) -> str:
+    most = row["limits"].get(limit)
+    shown = "-" if most is None else f"{most:.0f}"
+    return shown if row["used"] is None else f"{row['used'][limit]}/{shown}"
+
+
+# --- reservations ---------------------------------------------------------------------------------
+
+
+def _reserve_options(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--user", required=True, metavar="NAME")
+    cards = parser.add_mutually_exclusive_group(required=True).add_argument
+    cards("--gpus", type=whole(1, 1024), metavar="N")
+    cards("--gpu-spec", type=written(notation.cards), metavar="CARDS")
+    add("--start", required=True, metavar="T", help="2026-01-20 10:00, at :00 or :30")
+    add("--duration", required=True, type=written(notation.span), metavar="T", help="1h30m")
+    add("--timezone", metavar="TZ", help="of --start (yours)")
+
+
+def _start(options: argparse.Namespace) -> float:
+    from datetime import datetime
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        start = datetime.fromisoformat(options.start)
+        if start.tzinfo is None and options.timezone:
+            start = start.replace(tzinfo=ZoneInfo(options.timezone))
+    except (ValueError, ZoneInfoNotFoundError) as error:
+        raise Failure(f"Invalid start time: {error}") from None
+    if start.minute % 30 or start.second:
+        raise Failure("Invalid start time: it must be at :00 or :30")
+    return start.timestamp()
+
+
+def _reserve(client: Client, options: argparse.Namespace) -> int:
+    made = client.reserve(
+        user=options.user,
+        start_at=_start(options),
+        duration_s=options.duration,
+        gpus=options.gpus or 0,
+        gpu_ids=options.gpu_spec or [],
+    )
+    print(f"Reservation created successfully.\n  ReservationID={made['reservation_id']}")
+    return 0
+
+
+def _reserve_list_options(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--user", metavar="NAME")
+    add("--status", metavar="STATUS", help="pending or active")
+    add("--active", action="store_true")
+
+
+def _reserve_list(client: Client, options: argparse.Namespace) -> int:
+    wanted = "active" if options.active else (options.status or "").lower()
+    rows = [["ID", "USER", "GPUS", "START", "END", "STATUS"]]
+    for one in client.reservations():
+        status = _status(one)
+        owner = one["user"] or one["project"]
+        if options.user in (None, owner) and wanted in ("", status.lower()):
+            end = one["start_at"] + one["duration_s"]
+            moments = [_moment(one["start_at"]), _moment(end)]
+            rows.append([str(one["id"]), owner, _cards(one), *moments, status])
+    print("\n".join(sheet.lines(rows, 3)) if len(rows) > 1 else "No reservations found.")
+    return 0
+
+
+def _number_options(parser: Parser) -> None:
+    parser.add_argument("number", type=whole(0, 2**63 - 1), metavar="ID")
+
+
+def _reserve_get(client: Client, options: argparse.Namespace) -> int:
+    for one in client.reservations():
+        if one["id"] == options.number:
+            break
+    else:
+        print(f"Reservation {options.number} not found.")
+        return 0
+    print("Reservation Details:")
+    print(f"  ID={one['id']}\n  User={escape(one['user'] or one['project'])}")
+    print(f"  GPUIndices={_cards(one)}" if one["gpu_ids"] else f"  GPUCount={one['gpus']}")
+    print(f"  StartTime={_moment(one['start_at'])} UTC")
+    print(f"  EndTime={_moment(one['start_at'] + one['duration_s'])} UTC")
+    minutes = int(one["duration_s"] // 60)
+    hours, rest = divmod(minutes, 60)
+    print(f"  Duration={f'{hours}h' if hours else ''}{f'{rest}m' if rest or not hours else ''}")
+    print(f"  Status={_status(one)}")
+    return 0
+
+
+def _reserve_cancel(client: Client, options: argparse.Namespace) -> int:
+    try:
+        client.unreserve(options.number)
+    except Refusal as error:
+        raise Failure(f"Failed to cancel reservation: {error}") from None
+    print(f"Reservation {options.number} cancelled successfully.")
+    return 0
+
+
+def _status(one: Record) -> str:
+    return "Active" if one["start_at"] <= time.time() else "Pending"
+
+
+def _cards(one: Record) -> str:
+    return ",".join(map(str, one["gpu_ids"])) or str(one["gpus"])
+
+
+def _moment(epoch_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(epoch_s))
+
+
+_NESTED = {
+    "reserve": ("create", "list", "get", "cancel"),
+    "quota": ("list", "set", "remove"),
+    "gpu-process": ("ignore", "unignore", "list"),
+}
+_OPTIONS = {
+    "set-gpus": _set_gpus_options,
+    "gpu-process ignore": _process_options,
+    "gpu-process unignore": _process_options,
+    "set-limit": _set_limit_options,
+    "reserve create": _reserve_options,
+    "reserve list": _reserve_list_options,
+    "reserve get": _number_options,
+    "reserve cancel": _number_options,
+    "quota set": _quota_options,
+    "quota remove": _subject_options,
+}
+_RUN = {
+    "set-gpus": _set_gpus,
+    "show-gpus": _show_gpus,
+    "gpu-process ignore": _process,
+    "gpu-process unignore": _process,
+    "gpu-process list": _processes,
+    "set-limit": _set_limit,
+    "reserve create": _reserve,
+    "reserve list": _reserve_list,
+    "reserve get": _reserve_get,
+    "reserve cancel": _reserve_cancel,
+    "quota list": _quota_list,
+    "quota set": _quota_set,
+    "quota remove": _quota_remove,
+}

@@ -1,0 +1,105 @@
+"""``gflowd``: start and stop the supervisor, with the older API on."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import NoReturn
+
+from gflow.api.client import Client
+from gflow.api.wire import Unreachable
+from gflow.cli import spawning, stopping
+from gflow.cli.command import Failure, Parser
+from gflow.cli.session import Session
+
+_COMMANDS = {
+    "start": "start it in the background (also: up)",
+    "stop": "end it; running jobs live on (also: down)",
+    "restart": "stop, then start",
+    "reload": "stop, then start: running jobs live on",
+    "status": "whether it runs",
+}
+_ALIASES = {"up": "start", "down": "stop"}
+
+
+def run(words: list[str]) -> int:
+    """The command; without one the supervisor runs in the foreground."""
+    while words and words[0].startswith("-") and words[0] not in ("-h", "--help"):
+        words = words[1:]  # verbosity: the supervisor's log is as long as it is
+    if not words:
+        _become_supervisor()
+    name = _ALIASES.get(words[0], words[0])
+    if name in ("-h", "--help", "help"):
+        print("usage: gflowd [COMMAND]\n")
+        print("\n".join(f"  {one:<8} {what}" for one, what in _COMMANDS.items()))
+        return 0
+    if name == "init":
+        raise Failure("there is nothing to initialise: gflow.toml may be empty or missing")
+    if name == "service":
+        raise Failure("see conf/gflow-user.service for a systemd unit")
+    if name not in _COMMANDS:
+        raise Failure(f"unrecognized subcommand '{name}'; see gflowd --help", 2)
+    parser = Parser(prog=f"gflowd {name}", description=_COMMANDS[name].capitalize() + ".")
+    for option in ("--gpus", "--gpu-allocation-strategy", "--gpu-poll-interval-secs"):
+        parser.add_argument(option, metavar="X", help=argparse.SUPPRESS)
+    options = parser.parse_args(words[1:])
+    if options.gpus is not None or options.gpu_allocation_strategy is not None:
+        raise Failure("set [gpus] count, quarantine or strategy in gflow.toml instead")
+    return {"start": _start, "stop": _stop, "restart": _restart, "reload": _restart}.get(
+        name, _status
+    )()
+
+
+def _become_supervisor() -> NoReturn:
+    command = [sys.executable, "-P", "-m", "gflow.supervisor.main", "--gflow-api"]
+    os.execve(sys.executable, command, spawning.environment())
+
+
+def _start() -> int:
+    with Client() as client:
+        try:
+            pid = client.ping()["pid"]
+        except Unreachable:
+            pid = spawning.start(None, None, "--gflow-api")
+            print(f"gflowd started (direct mode, PID {pid}).")
+        else:
+            print("gflowd is already running.")
+    return 0
+
+
+def _stop() -> int:
+    session = Session(None, True)
+    session.print_json = lambda value: None  # type: ignore[method-assign]
+    options = argparse.Namespace(timeout=60.0)
+    try:
+        stopping.run("stop", options, session)
+    except Unreachable:
+        print("gflowd was not running.")
+        return 0
+    print("gflowd stopped.")
+    return 0
+
+
+def _restart() -> int:
+    _stop()
+    return _start()
+
+
+def _status() -> int:
+    with Client() as client:
+        try:
+            status = client.status()
+        except Unreachable:
+            print("Status: Not running\nThe gflowd daemon is not running.")
+            return 0
+    cards = status["gpus"]
+    usable = sum(1 for card in cards if not card["unusable"])
+    print("Status: Running")
+    print(f"The gflowd daemon is running as a direct process (PID {status['pid']}).")
+    print(f"Version:   {status['version']}")
+    print(f"PID:       {status['pid']}")
+    print(f"Uptime:    {int(status['uptime_s'])}s")
+    print("Executor:  process")
+    print(f"GPUs:      {len(cards)} total, {usable} available")
+    return 0

@@ -1,0 +1,231 @@
+"""``gjob``: look at a job, hold, release, change it, run it again."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from typing import Any
+
+from gflow.api.client import Client
+from gflow.api.dialect import state
+from gflow.api.grammar import parse_reference
+from gflow.api.wire import Refusal
+from gflow.cli import following
+from gflow.cli.classic import notation, redo, revision, sheet, show
+from gflow.cli.command import Failure, Parser, whole, written
+
+_ALIASES = {"a": "attach", "l": "log", "h": "hold", "r": "release", "u": "update", "s": "show"}
+_COMMANDS = {
+    "attach": "follow a job's output",
+    "log": "print a job's output",
+    "hold": "keep jobs from starting",
+    "release": "undo hold",
+    "update": "change jobs that wait",
+    "show": "everything about jobs",
+    "redo": "submit a finished job again",
+    "close-sessions": "jobs have no tmux sessions here: nothing to close",
+}
+
+
+def run(words: list[str]) -> int:
+    """The command."""
+    while words and words[0] in ("-v", "-q", "--verbose", "--quiet", "-vv", "-vvv"):
+        words = words[1:]
+    name = _ALIASES.get(words[0], words[0]) if words else "--help"
+    name = "close-sessions" if name == "close" else name
+    if name in ("--help", "-h", "help"):
+        print("usage: gjob COMMAND …\n")
+        print("\n".join(f"  {one:<15} {what}" for one, what in _COMMANDS.items()))
+        return 0
+    if name not in _COMMANDS:
+        raise Failure(f"unrecognized subcommand '{name}'; see gjob --help", 2)
+    parser = Parser(prog=f"gjob {name}", description=_COMMANDS[name].capitalize() + ".")
+    if name == "close-sessions":
+        sheet.warn("gjob close-sessions: no sessions to close")
+        return 0
+    parser.add_argument(
+        "job", metavar="JOB" if name in ("attach", "log", "redo") else "JOBS", help="7, 3-9, @"
+    )
+    _OPTIONS[name](parser)
+    options = parser.parse_args(words[1:])
+    with Client() as client:
+        return _RUN[name](client, options)
+
+
+def single(client: Client, word: str) -> int:
+    """Id of a job that is written as a number, ``@`` or ``@~1``."""
+    parse_reference(word)
+    try:
+        return int(client.job(word)["id"])
+    except Refusal as error:
+        if error.status == 404:
+            raise Failure(f"Job {word} not found.") from None
+        raise
+
+
+def several(client: Client, text: str) -> list[int]:
+    """Ids of a list; ``@`` stands for itself alone."""
+    return [single(client, text)] if text.startswith("@") else notation.ids(text)
+
+
+# --- looking --------------------------------------------------------------------------------------
+
+
+def _log_options(parser: Parser) -> None:
+    few = parser.add_mutually_exclusive_group().add_argument
+    few("-f", "--first", type=whole(1, 2**31), metavar="N", help="the first lines")
+    few("-l", "--last", type=whole(1, 2**31), metavar="N", help="the last lines")
+
+
+def _log(client: Client, options: argparse.Namespace) -> int:
+    parse_reference(options.job)
+    try:
+        data = client.log(options.job)
+    except Refusal as error:
+        if error.status != 404:
+            raise
+        sheet.warn(f"Log for job {options.job} is not available.")
+        return 0
+    if options.first or options.last:
+        lines = data.splitlines(keepends=True)
+        lines = lines[: options.first] if options.first else lines[-options.last :]
+        data = b"".join(lines)
+    sys.stdout.buffer.write(data)
+    return 0
+
+
+def _attach(client: Client, options: argparse.Namespace) -> int:
+    following.follow(single(client, options.job), client, sys.stdout.buffer)
+    return 0
+
+
+def _show(client: Client, options: argparse.Namespace) -> int:
+    code = 0
+    for at, job_id in enumerate(several(client, options.job)):
+        if at:
+            print("\n" + "=" * 80 + "\n")
+        try:
+            print(show.details(client.job(job_id)), end="")
+        except Refusal as error:
+            if error.status != 404:
+                raise
+            sheet.warn(f"Error: Job {job_id} not found")
+            code = 1
+    return code
+
+
+# --- changing -------------------------------------------------------------------------------------
+
+
+def _hold(client: Client, options: argparse.Namespace) -> int:
+    code = 0
+    for job_id in several(client, options.job):
+        problem = _wrong_state(client, job_id, "held", "Queued")
+        if problem is None:
+            problem = _refusal(client.hold(job_id))
+        if problem is None:
+            print(f"Job {job_id} put on hold.")
+        else:
+            sheet.warn(f"Error: {problem}")
+            code = 1
+    return code
+
+
+def _release_options(parser: Parser) -> None:
+    parser.add_argument(
+        "--at", type=written(notation.begin), metavar="T", help="not before: now+2h, 16:00"
+    )
+
+
+def _release(client: Client, options: argparse.Namespace) -> int:
+    code = 0
+    for job_id in several(client, options.job):
+        problem = _wrong_state(client, job_id, "released", "Hold")
+        if problem is None and options.at is not None:
+            client.update(job_id, {"begin_at": options.at})
+        if problem is None:
+            problem = _refusal(client.release(job_id))
+        if problem is not None:
+            sheet.warn(f"Error: {problem}")
+            code = 1
+            continue
+        later = ""
+        if options.at is not None:
+            at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(options.at))
+            later = f" (scheduled to start at {at} UTC)"
+        print(f"Job {job_id} released back to queue{later}.")
+    return code
+
+
+def _wrong_state(client: Client, job_id: int, done: str, needed: str) -> str | None:
+    try:
+        found = state(client.job(job_id))
+    except Refusal as error:
+        if error.status != 404:
+            raise
+        return f"Job {job_id} not found"
+    if found == needed:
+        return None
+    return (
+        f"Job {job_id} is in state '{found}' and cannot be {done}. "
+        f"Only {needed} jobs can be {done}."
+    )
+
+
+def _refusal(answer: dict[str, Any]) -> str | None:
+    return next((str(one["message"]) for one in answer["refused"]), None)
+
+
+def _update(client: Client, options: argparse.Namespace) -> int:
+    ids = several(client, options.job)
+    code = 0
+    for job_id in ids:
+        try:
+            record = client.job(job_id)
+            found = state(record)
+            if found not in ("Queued", "Hold"):
+                raise Failure(f"Job {job_id} is in state '{found}' and cannot be updated")
+            changes, names = revision.changes(options, record, os.getcwd())
+            client.update(job_id, changes)
+        except (Refusal, Failure) as error:
+            if isinstance(error, Refusal) and error.status not in (400, 403, 404, 409):
+                raise
+            if isinstance(error, revision.NothingToDo):
+                raise
+            text = f"Job {job_id} not found" if getattr(error, "status", 0) == 404 else str(error)
+            sheet.warn(f"Error updating job {job_id}: Failed to update job: {text}")
+            code = 1
+            continue
+        print(f"Job {job_id} updated successfully.")
+        print(f"  UpdatedFields={', '.join(names)}")
+    return code
+
+
+def _redo(client: Client, options: argparse.Namespace) -> int:
+    return redo.run(client, single(client, options.job), options)
+
+
+def _no_options(parser: Parser) -> None:
+    pass
+
+
+_OPTIONS = {
+    "attach": _no_options,
+    "log": _log_options,
+    "hold": _no_options,
+    "release": _release_options,
+    "update": revision.add_options,
+    "show": _no_options,
+    "redo": redo.add_options,
+}
+_RUN = {
+    "attach": _attach,
+    "log": _log,
+    "hold": _hold,
+    "release": _release,
+    "update": _update,
+    "show": _show,
+    "redo": _redo,
+}
