@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gflow.api import grammar, quantity
+from gflow.api import sweep as sweeps
 from gflow.api.operations import JobReference
 from gflow.api.quantity import GrammarError, quoted
+from gflow.model import parameter
 from gflow.model.job import RetryRule
 
 Check = Callable[[Any], Any]
@@ -350,6 +352,43 @@ def _scale(value: Any) -> tuple[tuple[str, float], ...]:
     return tuple(
         (choice(*grammar.SCALABLE)(name), factor(given)) for name, given in mapping(value).items()
     )
+
+
+def sweep(value: Any) -> parameter.Sweep:
+    """``[{"lr": ["0.1", "0.01"]}, {"a": […], "b": […]}]``: a product of tables; an object is one
+    table for each of its names."""
+    if isinstance(value, dict):
+        value = [{name: values} for name, values in value.items()]
+    if not isinstance(value, list) or not value:
+        raise Invalid('must be a list of tables such as {"lr": ["0.1", "0.01"]}')
+    factors = [
+        {name: _column(name, cells) for name, cells in mapping(one).items()} for one in value
+    ]
+    columns = [column for factor in factors for column in factor.values()]
+    if sum(map(len, columns)) > sweeps.MAX_VALUES:
+        raise Invalid(f"has more than {sweeps.MAX_VALUES} values")
+    if sum(map(len, (cell for column in columns for cell in column))) > sweeps.MAX_CHARACTERS:
+        raise Invalid(f"has more than {sweeps.MAX_CHARACTERS} characters")
+    for factor in factors:
+        if len(set(map(len, factor.values()))) != 1:
+            raise Invalid("has a table whose columns are of different lengths, or none")
+    try:
+        sweeps.check_together(factors)
+    except GrammarError as error:
+        raise Invalid(f"cannot be used: {error}") from None
+    return sweeps.to_sweep(factors)
+
+
+def _column(name: str, value: Any) -> list[str]:
+    try:
+        sweeps.check_name(name)
+    except GrammarError as error:
+        raise Invalid(f"cannot be used: {error}") from None
+    if not isinstance(value, list) or not value:
+        raise Invalid(f"must give {name} a list of values")
+    if any(type(item) not in (str, int, float) for item in value):
+        raise Invalid(f"must give {name} strings or numbers")
+    return [line(item) if isinstance(item, str) else str(item) for item in value]
 
 
 def _shown(value: object) -> str:

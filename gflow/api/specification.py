@@ -21,6 +21,7 @@ from gflow.api.field import Invalid
 from gflow.api.operations import JobReference, Peer, Submission
 from gflow.api.quantity import nearest, quoted
 from gflow.errors import Refused
+from gflow.model import parameter
 from gflow.model.job import ArraySpec, Dependency, Spec
 from gflow.model.resources import Resources
 
@@ -93,6 +94,8 @@ FIELDS: dict[str, Check] = {
     "hold": field.boolean,
     "array": field.array,
     "params": field.strings,
+    "sweep": field.sweep,
+    "array_limit": field.integer(1, (1 << 31) - 1),
 }
 
 #: Fields whose checked value is the Spec's, unchanged.
@@ -117,6 +120,7 @@ _PLAIN_FIELDS = (
     "umask",
     "rlimits",
     "params",
+    "sweep",
     "labels",
 )
 
@@ -183,16 +187,31 @@ class Parser:
             resources=resources,
             dependencies=resolved(conditions, self._references),
             dependency_mode=values.get("dependency_mode") or mode,
-            array=self._array(values.get("array")),
+            array=self._array(values),
             request=self._request,
             **{key: values[key] for key in _PLAIN_FIELDS if values.get(key) is not None},
         )
 
-    def _array(self, value: tuple[tuple[field.Range, ...], int | None] | None) -> ArraySpec | None:
-        if value is None:
+    def _array(self, values: dict[str, Any]) -> ArraySpec | None:
+        """The array that is asked for; a sweep is one, of its combinations."""
+        value, sweep, most = values.get("array"), values.get("sweep"), values.get("array_limit")
+        if value is None and not sweep:
+            if most is not None:
+                raise Invalid("array_limit belongs to an array or a sweep")
             return None
-        ranges, limit = value
+        combinations = parameter.size(sweep) if sweep else 0
+        ranges, limit = value or (((1, combinations, 1),), None)
         tasks = sum((last - first) // step + 1 for first, last, step in ranges)
+        if sweep and tasks != combinations:
+            raise Invalid(
+                f"the array has {tasks} tasks and the sweep {combinations} combinations: "
+                "leave the array out, or bound it with array_limit"
+            )
+        if sweep and {name for name, _ in values.get("params", ())} & {*parameter.names(sweep)}:
+            raise Invalid("sweep names a parameter that params gives a value")
+        if limit is not None and most is not None:
+            raise Invalid("the limit of the array is given twice: in array and as array_limit")
+        limit = most if limit is None else limit
         if tasks > self._max_array_tasks:
             raise Invalid(
                 f"the array has {tasks} tasks and at most {self._max_array_tasks} are allowed "

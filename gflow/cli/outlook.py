@@ -79,7 +79,7 @@ def _simulate(options: argparse.Namespace, session: Session) -> int:
     specs = [spec for path in options.specs or () for spec in _read(path)]
     if options.words or not specs:
         options.words = options.words or ["--", "true"]
-        specs.append(submission.make_spec(options, session))
+        specs += submission.make_specs(options, session)
     answer = session.client.simulate(specs)
     if session.as_json:
         session.print_json(answer)

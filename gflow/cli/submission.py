@@ -9,7 +9,7 @@ from typing import Any
 
 from gflow.api import client, wire
 from gflow.api.wire import Unreachable
-from gflow.cli import following, outcome, request, wording
+from gflow.cli import following, outcome, rehearsal, request, sweeping, wording
 from gflow.cli.command import EXIT_FAILED, EXIT_USAGE, Failure, Parser, written
 from gflow.cli.session import Session
 
@@ -23,6 +23,7 @@ examples:
   gflowctl {name} -c 4 --mem 8G -t 2h job.sh    a script, captured as it is now
   gflowctl {name} 'make && make test'           a line for bash
   gflowctl {name} -a 1-100%4 -- ./step          an array, four tasks at a time
+  gflowctl {name} --param lr=0.1,0.01 --param seed=1..5 -J 'lr{{lr}}' ./train --lr {{lr}}
   echo 'hostname' | gflowctl {name} -           a script from standard input
 """
 
@@ -39,6 +40,7 @@ def configure(name: str, parser: Parser) -> None:
         add("--parsable", action="store_true", help="print the id alone")
         add("--no-wait", action="store_true", help="answer before it is on disk")
         add("-W", "--wait", action="store_true", help="wait for its end, exit with its code")
+        add("--dry-run", action="store_true", help="only show what would be submitted")
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
 
 
@@ -51,29 +53,61 @@ def add_options(parser: Parser) -> None:
     add("--wrap", metavar="LINE", help="a line for bash, instead of a command")
     add("--rlimit", action="append", type=written(_rlimit), metavar="NAME=SOFT[:HARD]")
     add("--kill-on-invalid-dep", action="store_true", help="cancel it when it can never start")
+    sweeping.add_options(parser)
 
 
 def run(name: str, options: argparse.Namespace, session: Session) -> int:
     """Submit one job, and perhaps stay with it."""
-    spec = make_spec(options, session)
-    if name == "submit" and options.hold:
-        spec["hold"] = True
+    specs = make_specs(options, session)
     if name == "run":
-        return _run(spec, session)
-    answer = _submit(spec, session, wire.new_key(), durable=not options.no_wait)
-    job_id = answer["job_ids"][0]
+        if len(specs) > 1:
+            raise Failure("run takes one job or array: this sweep is for submit", EXIT_USAGE)
+        return _run(specs[0], session)
+    if options.hold:
+        specs = [{**spec, "hold": True} for spec in specs]
+    if options.dry_run:
+        return rehearsal.show(specs, session)
+    asked = specs if len(specs) > 1 else specs[0]
+    answer = _submit(asked, session, wire.new_key(), durable=not options.no_wait)
+    ids = answer["job_ids"]
     if not options.wait and session.as_json:
         session.print_json(answer)
     elif not session.as_json:
-        print(job_id if options.parsable else f"Submitted batch job {job_id}", flush=True)
+        print(_told(ids, parsable=options.parsable), flush=True)
     if not answer["durable"] and not options.no_wait:
-        session.warn(f"job {job_id} is accepted but not on disk yet; gflowctl status says why")
+        session.warn(f"job {ids[0]} is accepted but not on disk yet; gflowctl status says why")
     if not options.wait:
         return 0
-    record = session.client.wait(job_id)
+    records = [session.client.wait(job_id) for job_id in ids]
     if session.as_json:
-        session.print_json({**answer, "jobs": [record]})
-    return outcome.exit_code(record, session.client)
+        session.print_json({**answer, "jobs": records})
+    return max(outcome.exit_code(record, session.client) for record in records)
+
+
+def _told(ids: list[int], *, parsable: bool) -> str:
+    if parsable:
+        return "\n".join(map(str, ids))
+    if len(ids) == 1:
+        return f"Submitted batch job {ids[0]}"
+    return f"Submitted {len(ids)} batch jobs, {ids[0]} to {ids[-1]}"
+
+
+def make_specs(options: argparse.Namespace, session: Session) -> list[dict[str, Any]]:
+    """Specs of options and words: one, unless a sweep needs several."""
+
+    def make(words: list[str]) -> dict[str, Any]:
+        options.words = words
+        spec = make_spec(options, session)
+        if options.array_limit is not None:
+            spec["array_limit"] = options.array_limit
+        return spec
+
+    if not options.sweep:
+        return [make(options.words)]
+    found = sweeping.specs(options.sweep, options.words, make)
+    if len(found) > 1 and (options.array is not None or options.array_limit is not None):
+        raise Failure("these jobs are no array: --group NAME%MAX bounds them", EXIT_USAGE)
+    return found
 
 
 def make_spec(options: argparse.Namespace, session: Session) -> dict[str, Any]:
@@ -101,7 +135,7 @@ def make_spec(options: argparse.Namespace, session: Session) -> dict[str, Any]:
 
 
 def _submit(
-    spec: dict[str, Any], session: Session, key: str, *, durable: bool = True
+    spec: dict[str, Any] | list[dict[str, Any]], session: Session, key: str, *, durable: bool = True
 ) -> dict[str, Any]:
     try:
         return session.client.submit_specs(spec, durable=durable, key=key)

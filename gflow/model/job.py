@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from gflow.model.parameter import Sweep
 from gflow.model.resources import Resources
 from gflow.model.state import State
 
@@ -107,6 +108,8 @@ class Spec:
     linger: bool = False
     #: Values of a parameter sweep's task, ((name, value), …).
     params: tuple[tuple[str, str], ...] = ()
+    #: What an array's tasks differ in (see :mod:`gflow.model.parameter`); a task has ``params``.
+    sweep: Sweep = ()
     #: Free text shown by ``show``.
     comment: str | None = None
     #: ((name, value), …): what a client wants to find again; means nothing to us.

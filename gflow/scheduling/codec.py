@@ -89,11 +89,14 @@ def _encode(value: Any) -> Object:
     for (name, default), fact in zip(named, read(value)):
         if fact is default or fact == default:
             continue
-        record[name] = fact if type(fact) in _PLAIN else _encode_value(fact)
+        as_is = type(fact) in _PLAIN or name in _AS_IS
+        record[name] = fact if as_is else _encode_value(fact)
     return record
 
 
 _PLAIN = frozenset({int, str, float, bool, type(None), dict})
+#: Large tables of strings, in tuples that JSON takes as they are.
+_AS_IS = frozenset({"sweep"})
 
 
 def _encode_value(fact: Any) -> Any:

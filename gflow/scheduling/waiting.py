@@ -8,6 +8,7 @@ from gflow.scheduling import interval, numbering
 from gflow.scheduling.core import Core
 from gflow.scheduling.dependency import satisfied
 from gflow.scheduling.state import BACKOFF, BEGIN, DEPENDENCY, HELD, NEVER, Item
+from gflow.scheduling.sweep import task_spec
 
 
 def count_pending(core: Core, item: Item, count: int) -> None:
@@ -103,7 +104,7 @@ def _task_job(core: Core, array: Array, position: int) -> Job:
     assert array.spec.array is not None
     return Job(
         id=array.id + 1 + position,
-        spec=array.spec,
+        spec=task_spec(array.spec, position),
         submitted_at=array.submitted_at,
         hold=array.hold,
         priority=array.priority,

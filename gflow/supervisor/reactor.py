@@ -21,6 +21,7 @@ from gflow.config import Config
 from gflow.errors import Refused
 from gflow.launching import request
 from gflow.launching.protocol import Message
+from gflow.model import parameter
 from gflow.model.action import Action, Admitted, Changed, Kill, Signal, Start
 from gflow.model.event import (
     Cancel,
@@ -539,9 +540,12 @@ class Reactor:
             script=None if spec.script is None else self.blobs.get(spec.script),
             record=self.scheduler.job_record(order.job_id),
             grace_period_s=self.config["scheduler"]["grace_period_s"],
-            variables=dict.fromkeys(
-                self.config["gpus"]["visibility_variables"], self.cards.visible(order.gpu_ids)
-            ),
+            variables={
+                **{parameter.variable(name): value for name, value in spec.params},
+                **dict.fromkeys(
+                    self.config["gpus"]["visibility_variables"], self.cards.visible(order.gpu_ids)
+                ),
+            },
         )
 
     # --- ids ------------------------------------------------------------------------------------

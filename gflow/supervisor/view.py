@@ -12,6 +12,7 @@ from gflow.model.resources import Resources
 from gflow.model.state import State
 from gflow.scheduling import numbering
 from gflow.scheduling.explanation import Explanation
+from gflow.scheduling.sweep import task_spec
 
 #: Ranges of task numbers that one row shows.
 _SHOWN_RANGES = 20
@@ -52,7 +53,7 @@ def waiting_task_record(array: Array, position: int, reason: str | None, logs_di
     assert array.spec.array is not None
     task = Job(
         id=array.id + 1 + position,
-        spec=array.spec,
+        spec=task_spec(array.spec, position),
         submitted_at=array.submitted_at,
         hold=array.hold,
         priority=array.priority,
@@ -164,6 +165,7 @@ def _spec_record(spec: Spec) -> Record:
         "kill_on_invalid_dependency": spec.kill_on_invalid_dependency,
         "comment": spec.comment,
         "params": dict(spec.params),
+        "sweep": {name: len(rows) for names, rows in spec.sweep for name in names},
         "labels": dict(spec.labels),
     }
 

@@ -150,7 +150,7 @@ class Machine:
         """Exit code of ``gflowctl wait``."""
         return self.ctl("wait", *map(str, ids), timeout_s=timeout_s).returncode
 
-    def in_state(self, job_id: int, state: str) -> bool:
+    def in_state(self, job_id: int | str, state: str) -> bool:
         return bool(self.job(job_id)["state"] == state)
 
     @property
