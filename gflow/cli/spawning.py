@@ -18,7 +18,12 @@ _OTHER_S = 5.0
 
 
 def may_start_by_itself() -> bool:
-    """Whether ``submit`` and ``run`` may start a supervisor (``[client] autostart``, user mode)."""
+    """Whether ``submit`` and ``run`` may start a supervisor (``[client] autostart``, user mode).
+
+    Not from inside a job: it would be part of the job's tree and end with it.
+    """
+    if "GFLOW_ATTEMPT_ID" in os.environ:
+        return False
     from gflow import config
 
     settings = config.load()

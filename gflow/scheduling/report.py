@@ -92,13 +92,27 @@ def exited(core: Core, event: Exited, now: Instant) -> list[Action]:
     job.exit_code, job.signal = event.exit_code, event.signal
     job.finished_at = event.finished_at
     if event.usage:
-        job.usage = {**(job.usage or {}), **event.usage}
+        job.usage = _with_end(job.usage or {}, event.usage)
     core.live.change(job)
     if job.state is State.COMPLETING:
         return []
     if job.ending is None:
         job.ending = _ending(job, event)
     return [lifecycle.move(core, job, Happened.EXITED, now, "exited")]
+
+
+def _with_end(sampled: dict[str, Any], end: dict[str, Any]) -> dict[str, Any]:
+    """Usage at the end: exact figures replace sampled ones, but the peak of a tree stays.
+
+    wait4 counts the largest single process, and never less than a shim's own memory (then
+    ``max_rss_floor`` says so); the samples summed the whole tree.
+    """
+    usage = {**sampled, **end}
+    peak = sampled.get("max_rss_bytes")
+    if peak and (end.get("max_rss_floor") or peak > (end.get("max_rss_bytes") or 0)):
+        usage["max_rss_bytes"] = peak
+        usage.pop("max_rss_floor", None)
+    return usage
 
 
 def _ending(job: Job, event: Exited) -> State:

@@ -162,6 +162,7 @@ def _bear(
 ) -> dict[str, Child]:
     """Fork the children, the launcher first: it must be the smallest."""
     context = multiprocessing.get_context("fork")
+    system = config["access"]["mode"] == "system"
     children: dict[str, Child] = {}
 
     def bear(name: str, main: Main, settings: dict[str, Any], *keep_fds: int) -> None:
@@ -177,6 +178,9 @@ def _bear(
             "state_dir": folders.state,
             "lock_fd": folder_lock,
             "cpu_affinity": config["scheduler"]["cpu_affinity"],
+            "system": system,
+            # Submitters must be able to reach their scripts; nobody else's folder is that.
+            "spool_dir": os.path.join(folders.runtime, "spool") if system else None,
             # Ours is raised later: a launcher that replaces this one must not hand that on.
             "files_limit": resource.getrlimit(resource.RLIMIT_NOFILE),
         },

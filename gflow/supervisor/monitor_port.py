@@ -25,24 +25,30 @@ class MonitorPort(Port):
         *,
         active: Callable[[], Iterable[Job]],
         on_samples: Callable[[Samples], None],
+        on_excess: Callable[[int, int, int, int], None],
     ) -> None:
         super().__init__(child, loop)
         self._active = active
         self._on_samples = on_samples
+        #: (job id, attempt, used bytes, limit in bytes) of a tree that is above its limit.
+        self._on_excess = on_excess
         #: What the monitor tells about itself: cost of a pass, and the like.
         self.figures: dict[str, Any] = {}
         self._frames: deque[bytes] = deque()
 
     def watch(self, job: Job) -> None:
-        """Measure the tree below the job's shim."""
-        if job.shim is None:
+        """Measure the tree below the job's shim; where that is gone, the command and its tree."""
+        root = job.shim or job.process
+        if root is None:
             return
         self._tell(
             t="watch",
             job_id=job.id,
             attempt=job.attempt,
-            pid=job.shim.pid,
-            ticks=job.shim.start_ticks,
+            pid=root.pid,
+            ticks=root.start_ticks,
+            inclusive=job.shim is None,
+            memory_limit_bytes=job.spec.resources.memory_bytes or None,
         )
 
     def unwatch(self, job_id: int, attempt: int) -> None:
@@ -76,6 +82,13 @@ class MonitorPort(Port):
                 self._on_samples(tuple((one[0], one[1], one[2]) for one in samples))
             del message["t"]
             self.figures = message
+        elif message["t"] == "over_memory":
+            self._on_excess(
+                message["job_id"],
+                message["attempt"],
+                message["used_bytes"],
+                message["limit_bytes"],
+            )
         self._frames.popleft()
         if self._frames:
             self.loop.call_soon(self._take_in)

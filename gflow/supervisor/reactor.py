@@ -27,6 +27,7 @@ from gflow.model.event import (
     Cancel,
     CapacityChanged,
     Event,
+    Hold,
     Sampled,
     StartFailed,
     Submit,
@@ -101,7 +102,11 @@ class Reactor:
             on_report=self.on_report,
         )
         self.monitor = MonitorPort(
-            children["monitor"], loop, active=scheduler.active, on_samples=self._on_samples
+            children["monitor"],
+            loop,
+            active=scheduler.active,
+            on_samples=self._on_samples,
+            on_excess=self._on_excess,
         )
         if not config["persistence"]["keep_logs"]:
             self.persister.on_expired = self.launcher.expire
@@ -347,7 +352,7 @@ class Reactor:
             if finding.kill is not None:
                 self.launcher.kill(finding.kill)
         else:
-            events = request.events(report)
+            events = self._unhooked(report, job)
         if job is not None and events and self._is_leaving_cards(job, report):
             assert self.gpu is not None
             # The end gives the cards out at once: it waits until their memory is free.
@@ -357,11 +362,27 @@ class Reactor:
         else:
             self._settle(report, events)
 
+    def _unhooked(self, report: Message, job: Job | None) -> list[Event]:
+        """What a report means, and what a hook that failed does beside."""
+        events = request.events(report)
+        if report["t"] == "trouble":
+            log.warning("job %d: %s", report["job_id"], report["message"])
+        if not report.get("hold"):
+            return events
+        log.warning("job %d: %s", report["job_id"], report["message"])
+        gpu_ids = () if job is None or job.attempt != report["attempt"] else job.gpu_ids
+        if self.config["hooks"]["prolog_failure"] != "quarantine" or not gpu_ids:
+            return events
+        for index in gpu_ids:
+            self.cards.quarantine(index, report["message"])
+        self.count_again()
+        return [one for one in events if not isinstance(one, Hold)]
+
     def _is_leaving_cards(self, job: Job, report: Message) -> bool:
         """Whether a report ends an attempt that holds cards which the driver knows."""
         return (
             self.gpu is not None
-            and report["t"] != "found"
+            and report["t"] not in ("found", "start_failed")
             and request.is_over(report)
             and (job.attempt, job.state in ACTIVE) == (report["attempt"], True)
             and bool(self.cards.uuids(job.gpu_ids))
@@ -463,6 +484,15 @@ class Reactor:
     def _on_samples(self, samples: tuple[tuple[int, int, dict[str, Any]], ...]) -> None:
         self.step(Sampled(samples))
 
+    def _on_excess(self, job_id: int, attempt: int, used_bytes: int, limit_bytes: int) -> None:
+        """A tree is above its memory limit: it is ended, and its state will say so."""
+        job = self.scheduler.job(job_id)
+        if job is None or job.attempt != attempt or job.kill_cause or job.state not in ACTIVE:
+            return
+        reason = f"memory limit exceeded: {used_bytes} bytes used, {limit_bytes} bytes allowed"
+        log.warning("job %d: %s", job_id, reason)
+        self.step(Cancel(job_id, os.getuid(), cause="memory", reason=reason))
+
     def _on_gpu_samples(self, samples: tuple[tuple[int, int, dict[str, Any]], ...]) -> None:
         self._on_samples(samples)
         for finding in self.idle.judge(samples):
@@ -540,6 +570,9 @@ class Reactor:
             script=None if spec.script is None else self.blobs.get(spec.script),
             record=self.scheduler.job_record(order.job_id),
             grace_period_s=self.config["scheduler"]["grace_period_s"],
+            prolog=self.config["hooks"]["prolog"],
+            epilog=self.config["hooks"]["epilog"],
+            hook_timeout_s=self.config["hooks"]["timeout_s"],
             variables={
                 **{parameter.variable(name): value for name, value in spec.params},
                 **dict.fromkeys(

@@ -1,0 +1,92 @@
+"""System mode: everyone may speak, jobs run as their submitter, only owners change them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gflow import Client
+from gflow.api.wire import Refusal
+from tests.system.machine import Machine
+
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="system mode needs root")
+
+OTHER, THIRD = 65534, 65533
+
+
+@pytest.fixture
+def everyone(new_machine: Callable[..., Machine]) -> Machine:
+    """A supervisor in system mode, its way in open to all."""
+    machine = new_machine()
+    machine.start("--system")
+    return machine
+
+
+def as_user(machine: Machine, uid: int, ask: Callable[[Client], Any]) -> Any:
+    """What a forked process of another user gets; a refusal comes back as its sentence.
+
+    Forked, because other users need not be able to read this installation.
+    """
+    with Client(runtime_dir=str(machine.runtime)) as client:
+        client.submit(["true"], cwd="/", env={})  # brings in what would be imported late
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups([])
+            os.setgid(uid)
+            os.setuid(uid)
+            os.chdir("/")
+            with Client(runtime_dir=str(machine.runtime)) as client:
+                answer = ask(client)
+        except Refusal as error:
+            answer = f"refused: {error}"
+        except BaseException as error:
+            answer = f"failed: {error!r}"
+        os.write(tell, json.dumps(answer).encode())
+        os._exit(0)
+    os.close(tell)
+    with os.fdopen(told) as file:
+        text = file.read()
+    os.waitpid(pid, 0)
+    return json.loads(text)
+
+
+def submit(machine: Machine, uid: int, *command: str) -> int:
+    """Id of a job that another user submitted."""
+    job_id = as_user(machine, uid, lambda client: client.submit(list(command), cwd="/", env={}))
+    assert isinstance(job_id, int), job_id
+    return job_id
+
+
+def test_job_runs_as_its_submitter(everyone: Machine) -> None:
+    """Its uid is the submitter's, and it cannot become root again."""
+    job_id = submit(everyone, OTHER, "sh", "-c", "id -u; id -g; grep CapEff /proc/self/status")
+    assert everyone.wait(job_id) == 0
+    lines = everyone.ctl("log", str(job_id)).stdout.split()
+    assert lines == [str(OTHER), str(OTHER), "CapEff:", "0000000000000000"]
+    assert everyone.job(job_id)["uid"] == OTHER
+
+
+def test_script_of_another_user_runs(everyone: Machine) -> None:
+    """A captured script is where its owner can reach it, and nobody else's."""
+    script = "#!/bin/sh\nid -u; stat -c %a:%u $0\n"
+    job_id = as_user(everyone, OTHER, lambda client: client.submit(script=script, cwd="/", env={}))
+    assert everyone.wait(job_id) == 0, everyone.job(job_id)
+    assert everyone.ctl("log", str(job_id)).stdout.split()[0] == str(OTHER)
+
+
+def test_only_owner_and_root_change_a_job(everyone: Machine) -> None:
+    """Another user may see a job, but neither cancel it nor read its output; root may."""
+    job_id = submit(everyone, OTHER, "sleep", "100")
+    seen = as_user(everyone, THIRD, lambda client: [job["id"] for job in client.jobs()])
+    assert job_id in seen
+    refused = as_user(everyone, THIRD, lambda client: client.cancel(job_id))
+    assert "refused" in str(refused)
+    assert "refused" in str(as_user(everyone, THIRD, lambda client: str(client.log(job_id))))
+    assert everyone.job(job_id)["state"] == "RUNNING"
+    assert everyone.ctl("cancel", str(job_id)).returncode == 0
