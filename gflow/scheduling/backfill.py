@@ -31,8 +31,9 @@ def reserve(core: Core, item: Item, now: Instant) -> Barrier | None:
         drained is not None and drained.stops(now.boot_s + core.time_limit_s(item))
     ):
         return None
-    starts_boot_s, pool = _earliest(core, item, now)
-    gpu_ids = place(request, (pool,), core.settings, item.id)
+    moments = _earliest(core, item, now)
+    starts_boot_s, pool = moments[0]
+    gpu_ids = place(request, [pool for _, pool in moments], core.settings, item.id)
     if gpu_ids is None:
         return None
     # Where limits say when it starts, its turn comes for sure; keeping everything would only turn
@@ -41,12 +42,22 @@ def reserve(core: Core, item: Item, now: Instant) -> Barrier | None:
         core.waiting_since_s(item, now) >= core.settings.starvation_after_s
     ):
         return Barrier(-inf, _kept(core, item), starts_boot_s)
-    pool.book(request, gpu_ids)
-    return Barrier(starts_boot_s, pool, starts_boot_s)
+    for _, pool in moments:
+        pool.book(request, gpu_ids)
+    barrier, *later = (Barrier(at, pool, starts_boot_s) for at, pool in moments)
+    barrier.later = later
+    return barrier
 
 
-def _earliest(core: Core, item: Item, now: Instant) -> tuple[float, Pool]:
-    """When the item can start as far as anybody knows, and what is free then."""
+#: What is free from some moments (boot clock) on.
+_Moments = list[tuple[float, Pool]]
+
+
+def _earliest(core: Core, item: Item, now: Instant) -> _Moments:
+    """When the item can start as far as anybody knows, and what is free then.
+
+    Then, what is free at each reservation that begins while it would run.
+    """
     if core.calendar:
         found = _beside_reservations(core, item, now)
         if found is not None:
@@ -59,10 +70,10 @@ def _earliest(core: Core, item: Item, now: Instant) -> tuple[float, Pool]:
         job = core.live.jobs[job_id]
         pool.free(job.spec.resources, job.gpu_ids)
         starts_boot_s = max(end_boot_s, now.boot_s)
-    return starts_boot_s, pool
+    return [(starts_boot_s, pool)]
 
 
-def _beside_reservations(core: Core, item: Item, now: Instant) -> tuple[float, Pool] | None:
+def _beside_reservations(core: Core, item: Item, now: Instant) -> _Moments | None:
     exempt = calendar.own(core, item.spec)
     spans = calendar.spans(core, exempt, now)
     moments = {now.boot_s}
@@ -70,13 +81,13 @@ def _beside_reservations(core: Core, item: Item, now: Instant) -> tuple[float, P
     moments.update(end for _, (_, end) in spans)
     for moment in sorted(moments)[:_MOMENTS]:
         end_boot_s = moment + core.time_limit_s(item)
-        ahead = [start for _, (start, _) in spans if moment < start < end_boot_s]
+        ahead = sorted(start for _, (start, _) in spans if moment < start < end_boot_s)
         pools = [
             calendar.pool_at(core, at, [one for one, (s, e) in spans if s <= at < e])
             for at in (moment, *ahead)
         ]
         if place(item.spec.resources, pools, core.settings, item.id) is not None:
-            return moment, pools[0]
+            return list(zip((moment, *ahead), pools))
     return None
 
 

@@ -102,7 +102,7 @@ class _Pass:
         if barrier is not None:
             self.reserved = item
             self.reservation = barrier
-            self.barriers.append(barrier)
+            self.barriers += [barrier, *barrier.later]
         return True
 
     def _start_one(self, request: Resources) -> bool:
@@ -138,7 +138,8 @@ class _Pass:
         ahead = self.barriers
         if core.calendar:
             if calendar.entitled(core, item.spec, self.now):
-                ahead = [barrier for barrier in ahead if barrier is not self.reservation]
+                kept = self.reservation
+                ahead = [one for one in ahead if kept is None or one not in (kept, *kept.later)]
             ahead = [*ahead, *self._calendar(item)]
         pools = [barrier.pool for barrier in ahead if barrier.stops(end_boot_s)]
         crossed = tuple(map(id, pools))

@@ -348,9 +348,9 @@ def _behind(core: Core, item: Item, now: Instant) -> list[Blocker]:
     barrier = reserve(core, first, now)
     if barrier is None:
         return []
-    pools = [core.pool]
-    if barrier.stops(now.boot_s + core.time_limit_s(item)):
-        pools.append(barrier.pool)
+    end_boot_s = now.boot_s + core.time_limit_s(item)
+    ahead = [one for one in (barrier, *barrier.later) if one.stops(end_boot_s)]
+    pools = [core.pool, *(one.pool for one in ahead)]
     if place(item.spec.resources, pools, core.settings, item.id) is not None:
         return []
     until = wall(now, barrier.starts_boot_s)

@@ -196,7 +196,7 @@ def _work_conserving(core: Core) -> None:
         first = core.live.item(core.reserved_id)
         if first is not None and _pending(first) and first.id not in core.live.waits:
             barrier = reserve(core, first, core.now)
-            barriers += [] if barrier is None else [barrier]
+            barriers += [] if barrier is None else [barrier, *barrier.later]
             if barrier is not None and barrier.starts_boot_s == inf:
                 # Who is expected to end first may have changed with what the last pass started.
                 return

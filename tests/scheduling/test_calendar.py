@@ -133,6 +133,18 @@ def test_impossible_ones_are_refused(
         _reserve(stage, after_s, duration_s, **asked)
 
 
+def test_the_first_in_line_keeps_its_place_beside_a_later_reservation() -> None:
+    """It will run into one that has room for it: nothing lower takes that room."""
+    stage = Stage(capacity(cpus=6))
+    stage.run(cpus=5, time_limit_s=300)
+    _reserve(stage, 500, 600, cpus=4)
+    first = stage.submit(spec(cpus=2, time_limit_s=1000))
+    endless = stage.submit(spec(cpus=1))
+    assert [stage.state(job) for job in (first, endless)] == [State.PENDING] * 2
+    assert stage.reasons(endless) == ["Priority"]
+    stage.run(cpus=1, time_limit_s=400)
+
+
 def test_reservations_survive_a_restart() -> None:
     """And end in time."""
     stage = _stage()
