@@ -82,6 +82,12 @@ SETTINGS: dict[str, dict[str, Setting]] = {
     "monitor": {
         "interval_s": Setting(2.0, "duration", minimum=0.1),
     },
+    "hooks": {
+        "prolog": Setting(None, "path"),
+        "epilog": Setting(None, "path"),
+        "timeout_s": Setting(60.0, "duration", minimum=0.1),
+        "prolog_failure": Setting("hold", "str", ("hold", "quarantine")),
+    },
     "limits": {
         "max_array_tasks": Setting(1_000_000, "int", minimum=1),
         "max_live_jobs": Setting(1_000_000, "int", minimum=1),
@@ -271,6 +277,13 @@ def _string(value: Any) -> str:
     return value
 
 
+def _path(value: Any) -> str:
+    text = _string(value)
+    if not os.path.isabs(text) or "\0" in text:
+        raise ValueError("it must be an absolute path")
+    return text
+
+
 def _scaled(value: Any, units: dict[str, int], form: str) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         number = float(value)
@@ -344,6 +357,7 @@ _CONVERTERS: dict[str, Any] = {
     "int": _integer,
     "bool": _boolean,
     "str": _string,
+    "path": _path,
     "size": _size,
     "duration": _duration,
     "number": _number,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
@@ -75,6 +76,8 @@ class Cards:
         self._simulated: list[int] = []
         #: Groups of cards that are near each other, as indices.
         self.topology: tuple[tuple[int, ...], ...] = ()
+        #: Index → why it is kept back until the settings are read again.
+        self._quarantined: dict[int, str] = {}
         #: UUIDs whose record is to be saved or deleted.
         self._changes: list[str] = []
         self._number_simulated()
@@ -127,6 +130,7 @@ class Cards:
         if settings["count"] != self._settings["count"]:
             self._simulated.clear()
         self._settings = settings
+        self._quarantined.clear()
         for known in self._known.values():
             known.xids.clear()
         self._number_simulated()
@@ -166,6 +170,10 @@ class Cards:
         self._answered = True
         self._number_simulated()
 
+    def quarantine(self, index: int, reason: str) -> None:
+        """Keep a card back until the settings are read again."""
+        self._quarantined[index] = f"quarantined: {reason}"
+
     def doubt(self, index: int, reason: str) -> None:
         """Keep a card back until the driver's next report."""
         for known in self._known.values():
@@ -190,6 +198,11 @@ class Cards:
                 )
                 for uuid, known in self._known.items()
             ]
+        kept_back = self._quarantined
+        found = [
+            replace(card, unusable=kept_back[card.index]) if card.index in kept_back else card
+            for card in found
+        ]
         return tuple(sorted(found, key=lambda card: card.index))
 
     def uuids(self, gpu_ids: Iterable[int]) -> list[str]:

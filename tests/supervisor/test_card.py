@@ -218,3 +218,13 @@ def test_forgotten() -> None:
     assert cards.take_changes() == ["A"]
     assert cards.record("A") is None
     assert [(card.index, card.uuid) for card in cards.cards({}) or ()] == [(1, "B"), (2, "C")]
+
+
+def test_quarantine_until_settings_are_read_again() -> None:
+    """Whatever kind of card it is; the reason is said."""
+    cards = known(facts("A"), simulated=1)
+    for index in (0, 1):
+        cards.quarantine(index, "its prolog failed")
+    assert {card.unusable for card in cards.cards({}) or ()} == {"quarantined: its prolog failed"}
+    cards.configure(settings(simulated=1))
+    assert {card.unusable for card in cards.cards({}) or ()} == {None}
