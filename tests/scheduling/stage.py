@@ -190,6 +190,18 @@ class Stage:
         named |= {
             self.saved["job", one].get("array_id") for one in named if ("job", one) in self.saved
         }
+        twins = {
+            parent
+            for key in live
+            for dependency in self.saved[key].get("spec", {}).get("dependencies", ())
+            for parent in dependency.get("jobs", ())
+            if dependency["type"] == "aftercorr"
+        }
+        named |= {
+            key[1]
+            for key, record in self.saved.items()
+            if key[0] == "job" and record.get("array_id") in twins
+        }
         return {(kind, one) for kind in ("job", "array") for one in named} & set(self.saved)
 
     def _history(
