@@ -122,9 +122,9 @@ class Driver:
     def ask(self, what: str, job_id: int = 1, attempt: int = 1, **fields: Any) -> None:
         self.send(protocol.pack({"t": what, "job_id": job_id, "attempt": attempt, **fields}))
 
-    def wait_for(self, what: str, **fields: Any) -> dict[str, Any]:
+    def wait_for(self, what: str, *, limit_s: float = LIMIT_S, **fields: Any) -> dict[str, Any]:
         """The first message of that kind and with these values; each is returned once."""
-        deadline_s = time.monotonic() + LIMIT_S
+        deadline_s = time.monotonic() + limit_s
         while True:
             for position, message in enumerate(self.messages):
                 if message["t"] == what and fields.items() <= message.items():
