@@ -503,7 +503,9 @@ class SupervisorOperations(PolicyOperations, OutlookOperations):
             return self._reactor.step(event.SendSignal(job_id, peer.uid, signal, tree))
         if action is Action.REQUEUE:
             await self._reactor.prepare_requeue(job_id)
-        happened = _EVENTS[action](job_id, peer.uid, self._is_admin(peer) and self._system)
+        # In user mode one is one's own admin: what one holds is a user's hold, and any hold may go.
+        admin = self._is_admin(peer) and (self._system or action is Action.RELEASE)
+        happened = _EVENTS[action](job_id, peer.uid, admin)
         position = self._reactor.step(happened)
         if action in (Action.HOLD, Action.RELEASE):
             self._reactor.tell(job_id, action.value)
