@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from gflow.api.quantity import GrammarError, quoted
+from gflow.model.parameter import filled_line
 
 Record = dict[str, Any]
 
@@ -137,38 +138,4 @@ def filled(word: str, parameters: Mapping[str, str]) -> str:
 
 def substituted(line: str, parameters: Mapping[str, str]) -> str:
     """The same in a shell line: whatever quotes it stands in, a value is text, never syntax."""
-    if not parameters:
-        return line
-    pieces, at, quote = [], 0, ""
-    for match in _PLACEHOLDER.finditer(line):
-        value = parameters.get(match[1])
-        if value is None:
-            continue
-        between = line[at : match.start()]
-        quote = _quote_after(between, quote)
-        pieces += [between, _ESCAPE[quote](value)]
-        at = match.end()
-    return "".join([*pieces, line[at:]])
-
-
-#: Kind of quote around a placeholder → how a value is written there (bash(1), QUOTING).
-_ESCAPE: dict[str, Callable[[str], str]] = {
-    "": shlex.quote,
-    "'": lambda value: value.replace("'", "'\\''"),
-    '"': lambda value: re.sub(r'([\\"$`])', r"\\\1", value),
-}
-
-
-def _quote_after(text: str, quote: str) -> str:
-    """The quote that is open after a piece of a shell line, from the one open before it."""
-    escaped = False
-    for character in text:
-        if escaped:
-            escaped = False
-        elif character == "\\" and quote != "'":
-            escaped = True
-        elif character == quote:
-            quote = ""
-        elif not quote and character in "'\"":
-            quote = character
-    return quote
+    return filled_line(line, parameters, _PLACEHOLDER)

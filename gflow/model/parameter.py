@@ -60,7 +60,7 @@ def filled_command(command: tuple[str, ...], values: Mapping[str, str]) -> tuple
     """The same in every word; in a line for the shell a value is text, never syntax."""
     if command[:2] == ("bash", "-c") and len(command) > 2:
         line, *words = command[2:]
-        rest = (_filled_line(line, values), *(filled(word, values) for word in words))
+        rest = (filled_line(line, values), *(filled(word, values) for word in words))
         return (*command[:2], *rest)
     return tuple(filled(word, values) for word in command)
 
@@ -73,10 +73,16 @@ _ESCAPES: dict[str, Callable[[str], str]] = {
 }
 
 
-def _filled_line(line: str, values: Mapping[str, str]) -> str:
+def filled_line(
+    line: str, values: Mapping[str, str], placeholder: re.Pattern[str] = _PLACEHOLDER
+) -> str:
+    """A line for the shell with values filled in: whatever quotes one stands in, it is text.
+
+    ``placeholder`` finds what is replaced; its first group is the name.
+    """
     pieces: list[str] = []
     at, quote = 0, ""
-    for match in _PLACEHOLDER.finditer(line):
+    for match in placeholder.finditer(line):
         if match[1] not in values:
             continue
         between = line[at : match.start()]
