@@ -13,7 +13,7 @@ import pytest
 from gflow.launching import cgroup
 from gflow.process import identity
 from tests.launching.driver import Driver, until
-from tests.launching.test_tree import STORM
+from tests.launching.test_tree import STORM, until_it_storms
 
 
 @pytest.fixture
@@ -56,9 +56,8 @@ def test_a_forked_start_is_born_in_it_too(grouped: Driver) -> None:
 
 def test_a_storm_is_over_in_one_stroke(grouped: Driver) -> None:
     """However fast they fork."""
-    grouped.start(sys.executable, "-c", STORM.replace("range(2)", "range(5)"))
-    grouped.wait_for("started")
-    until(lambda: len(grouped.processes()) > 2)
+    grouped.start(sys.executable, "-c", STORM)
+    until_it_storms(grouped)
     grouped.ask("kill", grace_period_s=0.0)
     if not grouped.wait_for("exited")["gone"]:
         grouped.wait_for("gone")

@@ -36,6 +36,12 @@ while True:
 """
 
 
+def until_it_storms(driver: Driver) -> None:
+    """Wait until the command's first process has left its place to the ones it forked."""
+    first = driver.wait_for("started")["process"][0]
+    until(lambda: identity.process_state(first) in (None, "Z"))
+
+
 def below(pid: int) -> set[int]:
     """Living descendants of a process."""
     parents: dict[int, int] = {}
@@ -143,8 +149,7 @@ def test_a_kill_survives_the_launcher(launcher: Driver) -> None:
 def test_a_fork_storm_is_ended(launcher: Driver) -> None:
     """Processes that fork faster than they are killed one by one are ended all the same."""
     launcher.start(sys.executable, "-c", STORM)
-    launcher.wait_for("started")
-    until(lambda: len(launcher.processes()) > 0)
+    until_it_storms(launcher)
     launcher.ask("kill", grace_period_s=0.0)
     if not launcher.wait_for("exited")["gone"]:
         launcher.wait_for("gone", limit_s=90.0)
