@@ -79,7 +79,7 @@ class PolicyOperations:
         made = actions.pop(0)
         assert isinstance(made, Reserved)
         position = self._reactor.finish(actions, keys)
-        durable = await self._durable_at(position)
+        durable = await self._reactor.durable(position, wait=True)
         return {"reservation_id": made.reservation_id, "durable": durable}
 
     async def unreserve(self, peer: Peer, reservation_id: int, *, once: bool = False) -> Record:
@@ -98,8 +98,4 @@ class PolicyOperations:
         return {"drained": False, **await self._saved(event.Undrain(peer.uid))}
 
     async def _saved(self, happened: event.Event) -> Record:
-        return {"durable": await self._durable_at(self._reactor.step(happened))}
-
-    async def _durable_at(self, position: int) -> bool:
-        timeout_s: float = self._reactor.config["persistence"]["ack_timeout_s"]
-        return await self._reactor.persister.durable(position, timeout_s)
+        return {"durable": await self._reactor.durable(self._reactor.step(happened), wait=True)}

@@ -263,6 +263,13 @@ class Reactor:
             gc.freeze()
         return admitted.job_ids, actions
 
+    async def durable(self, position: int, wait: bool) -> bool:
+        """Whether a position is durable: now, or as soon as it is, within the patience."""
+        if not wait:
+            return self.persister.link.durable >= position
+        timeout_s: float = self.config["persistence"]["ack_timeout_s"]
+        return await self.persister.durable(position, timeout_s)
+
     def hold_back(self, keys: dict[Key, None] | None) -> None:
         """Keep these keys (of a list that is being admitted) from being saved one by one."""
         self._held_back = keys

@@ -1,0 +1,206 @@
+"""What may be submitted: a list is admitted whole or not at all, in short turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from gflow.api.operations import Peer, Record, Submission
+from gflow.api.server.turn import Turn
+from gflow.errors import Refused
+from gflow.model import event
+from gflow.model.job import Job, Spec
+from gflow.model.record import Key
+from gflow.model.state import LIVE, State
+from gflow.supervisor.reactor import Reactor
+
+#: Specs admitted in one turn: about a millisecond.
+_SLICE_SPECS = 25
+#: Submissions of a user that ``@`` and ``@~n`` reach back to.
+_REMEMBERED = 100
+#: Idempotency keys remembered; the oldest are forgotten first.
+_REQUESTS = 100_000
+
+
+class AdmissionOperations:
+    """The part of the operations that takes jobs in."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._scheduler = reactor.scheduler
+        #: Idempotency keys: (uid, key) → ids of the submission.
+        self._requests: dict[tuple[int, str], tuple[int, ...]] = {}
+        #: Keys of requests that are being admitted.
+        self._under_way: dict[tuple[int, str], asyncio.Future[None]] = {}
+        #: uid → its latest submissions.
+        self._latest: dict[int, deque[int]] = {}
+
+    def remember(self) -> None:
+        """Learn keys and latest submissions from what was loaded."""
+        known: dict[tuple[int, str], list[int]] = {}
+        after = -1
+        while items := self._scheduler.page(after, 1000):
+            after = items[-1].id
+            for item in items:
+                if isinstance(item, Job) and item.array_id is not None:
+                    continue
+                spec = item.spec
+                if spec.request is not None:
+                    known.setdefault((spec.uid, spec.request), []).append(item.id)
+                self._note_latest(spec.uid, (item.id,))
+        for key, ids in known.items():
+            self._requests[key] = tuple(ids)
+
+    def _note_latest(self, uid: int, ids: Sequence[int]) -> None:
+        self._latest.setdefault(uid, deque(maxlen=_REMEMBERED)).extend(ids)
+
+    async def submit(
+        self, peer: Peer, submissions: Sequence[Submission], *, wait: bool, key: str | None
+    ) -> Record:
+        """Admit everything or nothing; see the protocol."""
+        if key is None:
+            ids, position = await self._admit(peer, submissions)
+            return await self._submitted(ids, position, wait)
+        ids = await self._once((peer.uid, key), lambda: self._admit(peer, submissions))
+        # The first answer may not have been durable; by now it is, or this waits for it.
+        return await self._submitted(ids, self._reactor.persister.link.add(()), wait)
+
+    async def _once(
+        self, key: tuple[int, str], admit: Callable[[], Awaitable[tuple[tuple[int, ...], int]]]
+    ) -> tuple[int, ...]:
+        """Ids of the first request with this key; later ones wait for it."""
+        while (under_way := self._under_way.get(key)) is not None:
+            await asyncio.wait({under_way})
+        if key in self._requests:
+            return self._requests[key]
+        done = self._under_way[key] = asyncio.get_running_loop().create_future()
+        try:
+            ids, _ = await admit()
+        finally:
+            del self._under_way[key]
+            done.set_result(None)
+        self._requests[key] = ids
+        while len(self._requests) > _REQUESTS:
+            del self._requests[next(iter(self._requests))]
+        return ids
+
+    async def _submitted(self, ids: tuple[int, ...], position: int, wait: bool) -> Record:
+        answer: Record = {
+            "job_ids": list(ids),
+            "durable": await self._reactor.durable(position, wait),
+        }
+        array = self._scheduler.array(ids[0]) if len(ids) == 1 else None
+        if array is not None:
+            answer["array_tasks"] = array.size
+        return answer
+
+    async def _ends_in_history(self, specs: Sequence[Spec]) -> dict[int, State]:
+        """Terminal states of parents that have left memory."""
+        ended: dict[int, State] = {}
+        for spec in specs:
+            for dependency in spec.dependencies:
+                for parent in dependency.jobs:
+                    if parent in ended or self._scheduler.knows(parent):
+                        continue
+                    record = await self._reactor.from_history(parent)
+                    if record is not None:
+                        ended[parent] = State(record["state"])
+        return ended
+
+    async def _admit(
+        self, peer: Peer, submissions: Sequence[Submission]
+    ) -> tuple[tuple[int, ...], int]:
+        """Check, reserve ids, admit: one request at a time, so that nothing comes in between."""
+        specs, data = _parts(submissions)
+        ended = await self._ends_in_history(specs)
+        async with self._reactor.admission:
+            refusal = self._reactor.persister.link.refusal()
+            if refusal is not None:
+                raise Refused(Refused.UNAVAILABLE, refusal)
+            await self._check(specs, data, ended)
+            await self._reactor.reserve_ids(self._scheduler.ids_needed(specs))
+            holds = ["user" if one.hold else None for one in submissions]
+            ids, position = await self._admit_slices(peer, specs, holds, data, ended)
+        self._note_latest(peer.uid, ids)
+        return ids, position
+
+    async def rehearse(self, peer: Peer, submissions: Sequence[Submission]) -> Record:
+        """Check as a submission would be, and count what it would make."""
+        specs, data = _parts(submissions)
+        await self._check(specs, data, await self._ends_in_history(specs))
+        arrays = sum(spec.array is not None for spec in specs)
+        return {"jobs": len(specs), "tasks": self._scheduler.ids_needed(specs) - arrays}
+
+    async def _check(
+        self, specs: Sequence[Spec], data: Mapping[str, bytes], ended: Mapping[int, State]
+    ) -> None:
+        self._reactor.blobs.check(data)
+        live = sum(count for state, count in self._scheduler.counts().items() if state in LIVE)
+        limit = self._reactor.config["limits"]["max_live_jobs"]
+        if live + len(specs) > limit:
+            raise Refused(
+                Refused.UNAVAILABLE,
+                f"cannot submit: {live} jobs wait or run already, the limit is {limit}",
+            )
+        turn = Turn()
+        counts = Counter[tuple[str, str]]()
+        for start in range(0, len(specs), _SLICE_SPECS):
+            some = tuple(specs[start : start + _SLICE_SPECS])
+            self._scheduler.check(some, ended)
+            counts.update(self._scheduler.pending_counts(some))
+            await turn.breathe()
+        # The limits of pending jobs hold for the whole list, before any of it is admitted.
+        self._scheduler.check_pending(counts)
+
+    async def _admit_slices(
+        self,
+        peer: Peer,
+        specs: Sequence[Spec],
+        holds: Sequence[str | None],
+        data: Mapping[str, bytes],
+        ended: Mapping[int, State],
+    ) -> tuple[tuple[int, ...], int]:
+        """Admit in slices; the records are saved together, whole or not at all."""
+        reactor = self._reactor
+        ids: list[int] = []
+        actions: list[Any] = []
+        gathered: dict[Key, None] = {}
+        turn = Turn()
+        reactor.hold_back(gathered)
+        try:
+            for start in range(0, len(specs), _SLICE_SPECS):
+                # What the last slice asks for is done in the turn in which it is saved; what those
+                # before it ask for would make that turn a long one.
+                reactor.perform(actions)
+                actions = []
+                stop = min(start + _SLICE_SPECS, len(specs))
+                submit = event.Submit(
+                    tuple(specs[start:stop]),
+                    peer.uid,
+                    tuple(holds[start:stop]),
+                    more=stop < len(specs),
+                    ended=tuple(ended.items()),
+                )
+                some, actions = reactor.admit(submit, data, gathered)
+                ids += some
+                if stop < len(specs):
+                    await turn.breathe()
+        except Refused:
+            # Checked a moment ago and refused now: the machine has changed in between.
+            for job_id in ids:
+                reactor.step(event.Cancel(job_id, peer.uid, reason="its list was refused"))
+            raise
+        finally:
+            reactor.hold_back(None)
+            position = reactor.finish(actions, gathered, atomic=len(specs) > 1)
+        return tuple(ids), position
+
+
+def _parts(submissions: Sequence[Submission]) -> tuple[list[Spec], dict[str, bytes]]:
+    """The specs, and all blobs that they name."""
+    data: dict[str, bytes] = {}
+    for submission in submissions:
+        data.update(submission.blobs)
+    return [submission.spec for submission in submissions], data

@@ -1,0 +1,111 @@
+"""What may be done to jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from gflow.api.operations import Action, JobFilter, Peer, Record
+from gflow.api.server.turn import Turn
+from gflow.errors import Refused
+from gflow.model import event
+from gflow.supervisor import access
+from gflow.supervisor.listing import ListingOperations
+from gflow.supervisor.selection import Test, matching
+
+_EVENTS: dict[Action, Callable[[int, int, bool], event.Event]] = {
+    Action.CANCEL: lambda job_id, uid, admin: event.Cancel(job_id, uid),
+    Action.HOLD: lambda job_id, uid, admin: event.Hold(job_id, uid, admin),
+    Action.RELEASE: lambda job_id, uid, admin: event.Release(job_id, uid, admin),
+    Action.REQUEUE: lambda job_id, uid, admin: event.Requeue(job_id, uid),
+    Action.SUSPEND: lambda job_id, uid, admin: event.Suspend(job_id, uid),
+    Action.RESUME: lambda job_id, uid, admin: event.Resume(job_id, uid),
+}
+
+
+class ChangeOperations(ListingOperations):
+    """The part of the operations that changes what was submitted."""
+
+    async def update(
+        self, peer: Peer, job_id: int, changes: Mapping[str, Any], *, wait: bool
+    ) -> Record:
+        """Change fields of one job."""
+        self._check_owner(peer, job_id, "update")
+        position = self._reactor.step(
+            event.Update(job_id, peer.uid, dict(changes), access.is_admin(self._reactor, peer))
+        )
+        self._reactor.tell(job_id, "update")
+        durable = await self._reactor.durable(position, wait)
+        return {"job": await self.job(peer, job_id), "durable": durable}
+
+    async def act(
+        self,
+        peer: Peer,
+        action: Action,
+        which: JobFilter,
+        *,
+        wait: bool,
+        signal: int | None = None,
+        tree: bool = False,
+    ) -> Record:
+        """Do the same to every job that the filter means; one refusal stops no other."""
+        done: list[int] = []
+        refused: list[Record] = []
+        position = 0
+        turn = Turn()
+        for job_id in await self._targets(peer, which):
+            try:
+                position = max(position, await self._act_on(peer, action, job_id, signal, tree))
+                done.append(job_id)
+            except Refused as error:
+                refused.append({"id": job_id, "kind": error.kind, "message": str(error)})
+            await turn.breathe()
+        durable = await self._reactor.durable(position, wait)
+        return {"job_ids": done, "refused": refused, "durable": durable}
+
+    async def _targets(self, peer: Peer, which: JobFilter) -> list[int]:
+        """Ids that an action means. Named ids stay as they are: an array is asked as a whole."""
+        if which.ids is not None:
+            narrowed = replace(which, ids=None, ended=True)
+            if (which.users, which.states, which.names, which.projects) == (None,) * 4:
+                return list(dict.fromkeys(which.ids))
+            test = Test(narrowed)
+            items = ((job_id, self._scheduler.item(job_id)) for job_id in which.ids)
+            return [job_id for job_id, item in items if item is None or test.accepts(item)]
+        if which.users is None:
+            which = replace(which, users=(str(peer.uid),))
+        found: list[int] = []
+        async for item in matching(self._scheduler, which):
+            found.append(item.id)
+        return found
+
+    async def _act_on(
+        self, peer: Peer, action: Action, job_id: int, signal: int | None, tree: bool
+    ) -> int:
+        self._check_owner(peer, job_id, action.value)
+        if action is Action.SIGNAL:
+            assert signal is not None
+            return self._reactor.step(event.SendSignal(job_id, peer.uid, signal, tree))
+        if action is Action.REQUEUE:
+            await self._reactor.prepare_requeue(job_id)
+        # In user mode one is one's own admin: what one holds is a user's hold, and any hold may go.
+        admin = access.is_admin(self._reactor, peer) and (
+            access.is_system(self._reactor) or action is Action.RELEASE
+        )
+        happened = _EVENTS[action](job_id, peer.uid, admin)
+        position = self._reactor.step(happened)
+        if action in (Action.HOLD, Action.RELEASE):
+            self._reactor.tell(job_id, action.value)
+        return position
+
+    def _check_owner(self, peer: Peer, job_id: int, verb: str) -> None:
+        if access.is_admin(self._reactor, peer):
+            return
+        item = self._scheduler.item(job_id)
+        waiting = self._scheduler.waiting_task(job_id)
+        spec = item.spec if item is not None else waiting[0].spec if waiting else None
+        if spec is not None and spec.uid != peer.uid:
+            raise Refused(
+                Refused.FORBIDDEN, f"cannot {verb} job {job_id}: it belongs to {spec.user}"
+            )
