@@ -12,7 +12,7 @@ from gflow.errors import Refused
 from gflow.model import event
 from gflow.supervisor import access
 from gflow.supervisor.listing import ListingOperations
-from gflow.supervisor.selection import Test, matching
+from gflow.supervisor.selection import Selection, matching
 
 _EVENTS: dict[Action, Callable[[int, int, bool], event.Event]] = {
     Action.CANCEL: lambda job_id, uid, admin: event.Cancel(job_id, uid),
@@ -70,7 +70,7 @@ class ChangeOperations(ListingOperations):
             narrowed = replace(which, ids=None, ended=True)
             if (which.users, which.states, which.names, which.projects) == (None,) * 4:
                 return list(dict.fromkeys(which.ids))
-            test = Test(narrowed)
+            test = Selection(narrowed)
             items = ((job_id, self._scheduler.item(job_id)) for job_id in which.ids)
             return [job_id for job_id, item in items if item is None or test.accepts(item)]
         if which.users is None:

@@ -21,7 +21,7 @@ async def matching(
     scheduler: Scheduler, which: JobFilter, after: int = -1
 ) -> AsyncIterator[Job | Array]:
     """Items that the filter means, ascending by id, others may run in between."""
-    test = Test(which)
+    test = Selection(which)
     turn = Turn()
     if which.ids is not None:
         for job_id in sorted(set(which.ids)):
@@ -50,7 +50,7 @@ def _by_id(scheduler: Scheduler, job_id: int) -> list[Job | Array]:
     return [] if item is None else [item]
 
 
-class Test:
+class Selection:
     """Whether an item is meant by a filter (ids apart)."""
 
     def __init__(self, which: JobFilter) -> None:
