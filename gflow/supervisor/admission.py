@@ -120,7 +120,7 @@ class AdmissionOperations:
             if refusal is not None:
                 raise Refused(Refused.UNAVAILABLE, refusal)
             await self._check(specs, data, ended)
-            await self._reactor.reserve_ids(self._scheduler.ids_needed(specs))
+            await self._reactor.ids.reserve(self._scheduler.ids_needed(specs))
             holds = ["user" if one.hold else None for one in submissions]
             ids, position = await self._admit_slices(peer, specs, holds, data, ended)
         self._note_latest(peer.uid, ids)

@@ -26,11 +26,11 @@ class ListingOperations:
 
     def user_name(self, uid: int) -> str | None:
         """Name of a user, from memory alone; asked for in the background when it is not known."""
-        return self._reactor.user_name(uid)
+        return self._reactor.directory.name(uid)
 
     async def account(self, uid: int) -> tuple[str, int]:
         """Name and primary group of a user, asked for if need be."""
-        return await self._reactor.account(uid)
+        return await self._reactor.directory.account(uid)
 
     async def resolve(self, peer: Peer, reference: JobReference) -> int:
         """Id of the job, array or task; NOT_FOUND when there is none (history included)."""
@@ -121,7 +121,7 @@ class ListingOperations:
         return {"jobs": found, "next": following and f"{following[0]!r}_{following[1]}"}
 
     def _user_word(self, word: str) -> str:
-        return self._reactor.users.get(int(word), word) if word.isdigit() else word
+        return self._reactor.directory.names.get(int(word), word) if word.isdigit() else word
 
     def _past_record(self, item: Job | Array) -> Record:
         if isinstance(item, Array):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,15 +19,11 @@ from gflow.api.feed import Feed
 from gflow.config import Config
 from gflow.errors import Refused
 from gflow.launching import request
-from gflow.launching.protocol import Message
 from gflow.model import parameter
 from gflow.model.action import Action, Admitted, Changed, Kill, Signal, Start
 from gflow.model.event import (
-    Cancel,
     CapacityChanged,
     Event,
-    Hold,
-    Sampled,
     StartFailed,
     Submit,
     Wake,
@@ -36,21 +31,24 @@ from gflow.model.event import (
 from gflow.model.job import Job, Spec
 from gflow.model.record import Key, Record
 from gflow.model.resources import Capacity, Card
-from gflow.model.state import ACTIVE, LIVE, TERMINAL, Instant
+from gflow.model.state import LIVE, TERMINAL, Instant
 from gflow.persistence.link import Link
 from gflow.scheduling.scheduler import Scheduler
-from gflow.supervisor import clock, machine, recovery
+from gflow.supervisor import clock, machine
+from gflow.supervisor.attempt import Attempts
 from gflow.supervisor.blob import Blobs
 from gflow.supervisor.card import Cards
 from gflow.supervisor.child import Child
+from gflow.supervisor.directory import Directory
 from gflow.supervisor.folder import Folders
 from gflow.supervisor.gpu_port import GpuPort
-from gflow.supervisor.idle import IdlePolicy, Step
+from gflow.supervisor.id_block import IdBlock
 from gflow.supervisor.launcher_port import LauncherPort
 from gflow.supervisor.logger_port import LoggerPort
 from gflow.supervisor.loop import GapMeter
 from gflow.supervisor.metric import Tally
 from gflow.supervisor.monitor_port import MonitorPort
+from gflow.supervisor.observer import Observer
 from gflow.supervisor.persister_port import PersisterPort
 from gflow.supervisor.port import Port
 
@@ -58,10 +56,6 @@ log = logging.getLogger("gflow")
 
 #: Timers are looked at this often at least: the wall clock may be set.
 _LONGEST_SLEEP_S = 30.0
-#: Ids are reserved on disk in blocks of this size; a crash leaves at most such a gap.
-_ID_BLOCK = 2_000
-_FLOOR_PATIENCE_S = 60.0
-_LOOK_UP_AGAIN_S = 0.25
 #: Objects admitted between two freezes of the collector.
 _FREEZE_EVERY = 10_000
 
@@ -94,26 +88,29 @@ class Reactor:
         link = Link(self._record, gather_s=gather_s)
         self.persister = PersisterPort(children["persister"], loop, link, self._resync)
         self.persister.on_acked = self._on_acked
+        self.attempts = Attempts(self)
         self.launcher = LauncherPort(
             children["launcher"],
             loop,
             build=self._start_frame,
             active=scheduler.active,
-            on_report=self.on_report,
+            on_report=self.attempts.on_report,
         )
+        self.directory = Directory(loop, self.launcher)
+        self.ids = IdBlock(self)
+        self.observer = Observer(self)
         self.monitor = MonitorPort(
             children["monitor"],
             loop,
             active=scheduler.active,
-            on_samples=self._on_samples,
-            on_excess=self._on_excess,
+            on_samples=self.observer.on_samples,
+            on_excess=self.observer.on_excess,
         )
         if not config["persistence"]["keep_logs"]:
             self.persister.on_expired = self.launcher.expire
         self.logger = LoggerPort(children["logger"], loop)
         self._topology: tuple[tuple[int, ...], ...] = ()
-        self.cards = Cards(config["gpus"], asked="gpu" in children, user_name=self.user_name)
-        self.idle = IdlePolicy(config["gpus"])
+        self.cards = Cards(config["gpus"], asked="gpu" in children, user_name=self.directory.name)
         #: None when no driver is asked: the configuration says which cards there are.
         self.gpu: GpuPort | None = None
         if "gpu" in children:
@@ -123,32 +120,17 @@ class Reactor:
                 self.cards,
                 active=scheduler.active,
                 on_changed=self.count_again,
-                on_samples=self._on_gpu_samples,
+                on_samples=self.observer.on_gpu_samples,
                 stalled_after_s=config["gpus"]["stalled_after_s"],
             )
-        #: uid → user name, as far as it is known.
-        self.users: dict[int, str] = {}
-        self._asked_users: set[int] = set()
-        #: uid → (user name, primary group), as far as they were needed.
-        self._accounts: dict[int, tuple[str, int]] = {}
         #: Held while a list is admitted, so that one list at a time is saved together.
         self.admission = asyncio.Lock()
         #: What happened since the supervisor began.
         self.tally = Tally()
-        #: (position, job id, attempt): run files that go once the position is durable.
-        self._forgets: deque[tuple[int, int, int]] = deque()
         #: Ended jobs whose blobs leave memory once their records, and the blobs before, are saved.
         self._releases: deque[int] = deque()
         #: (position, key): what may leave memory once the position is durable.
         self._transitions: deque[tuple[int, Key]] = deque()
-        #: Run files of unknown jobs that are being looked up.
-        #: Commit of the latest id floor.
-        self._floor: asyncio.Task[None] | None = None
-        #: Small background tasks, referenced until they are done.
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._lookups: set[asyncio.Task[None]] = set()
-        #: Reports that wait until it is known what their job is, by job id.
-        self._unknown: dict[int, list[Message]] = {}
         self._ended: dict[int, list[asyncio.Future[None]]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s = 0.0
@@ -342,115 +324,6 @@ class Reactor:
 
     # --- reports --------------------------------------------------------------------------------
 
-    def on_report(self, report: Message) -> None:
-        """A report of the launcher, about an attempt."""
-        job_id = report["job_id"]
-        if job_id in self._unknown:
-            self._unknown[job_id].append(report)
-            return
-        if not self._is_here(job_id):
-            if report["t"] == "found":
-                self._look_up(report)
-            return  # whatever else is said of it, the next scan finds in its run file
-        job = self.scheduler.job(job_id)
-        if report["t"] == "found" and job is not None:
-            finding = recovery.judge(report, job)
-            events = finding.events
-            if finding.kill is not None:
-                self.launcher.kill(finding.kill)
-        else:
-            events = self._unhooked(report, job)
-        if job is not None and events and self._is_leaving_cards(job, report):
-            assert self.gpu is not None
-            # The end gives the cards out at once: it waits until their memory is free.
-            *events, end = events
-            self._settle(report, events)
-            self.gpu.release(job, lambda: self._settle(report, [end]))
-        else:
-            self._settle(report, events)
-
-    def _unhooked(self, report: Message, job: Job | None) -> list[Event]:
-        """What a report means, and what a hook that failed does beside."""
-        events = request.events(report)
-        if report["t"] == "trouble":
-            log.warning("job %d: %s", report["job_id"], report["message"])
-        if not report.get("hold"):
-            return events
-        log.warning("job %d: %s", report["job_id"], report["message"])
-        gpu_ids = () if job is None or job.attempt != report["attempt"] else job.gpu_ids
-        if self.config["hooks"]["prolog_failure"] != "quarantine" or not gpu_ids:
-            return events
-        for index in gpu_ids:
-            self.cards.quarantine(index, report["message"])
-        self.count_again()
-        return [one for one in events if not isinstance(one, Hold)]
-
-    def _is_leaving_cards(self, job: Job, report: Message) -> bool:
-        """Whether a report ends an attempt that holds cards which the driver knows."""
-        return (
-            self.gpu is not None
-            and report["t"] not in ("found", "start_failed")
-            and request.is_over(report)
-            and (job.attempt, job.state in ACTIVE) == (report["attempt"], True)
-            and bool(self.cards.uuids(job.gpu_ids))
-        )
-
-    def _settle(self, report: Message, events: Iterable[Event]) -> None:
-        position = 0
-        for event in events:
-            position = self.step(event)
-        self._after_report(report, position or self.persister.link.add(()))
-
-    def _after_report(self, report: Message, position: int) -> None:
-        job_id, attempt = report["job_id"], report["attempt"]
-        job = self.scheduler.job(job_id)
-        if job is not None and job.attempt == attempt and job.state in ACTIVE:
-            if report["t"] in ("started", "found"):
-                self.monitor.watch(job)
-                if self.gpu is not None:
-                    self.gpu.watch(job)
-        elif request.is_over(report):
-            self.monitor.unwatch(job_id, attempt)
-            self._forgets.append((position, job_id, attempt))
-            if self.persister.link.durable >= position:
-                self._on_acked()
-
-    def _is_here(self, job_id: int) -> bool:
-        scheduler = self.scheduler
-        return scheduler.job(job_id) is not None or scheduler.waiting_task(job_id) is not None
-
-    def _look_up(self, report: Message) -> None:
-        self._unknown[report["job_id"]] = [report]
-        lookup = self.loop.create_task(self._on_unknown(report))
-        self._lookups.add(lookup)
-        lookup.add_done_callback(self._lookups.discard)
-
-    async def _on_unknown(self, report: Message) -> None:
-        """A run file of a job that is not in memory: history may know it, else it brings itself."""
-        job_id, array_id = report["job_id"], report.get("array_id")
-        array = None if array_id is None else await self._certainly_from_history(array_id)
-        record = await self._certainly_from_history(job_id) or report.get("record")
-        for found in (array, record):
-            if found is not None:
-                self.scheduler.restore(found, clock.now())
-        self.finish([], self.scheduler.take_changes())
-        waiting = self._unknown.pop(job_id)
-        if self._is_here(job_id):
-            for one in waiting:
-                self.on_report(one)
-        else:
-            log.error("the run file of job %d says nothing about the job", job_id)
-            self.launcher.forget(job_id, report["attempt"])
-
-    async def _certainly_from_history(self, job_id: int) -> dict[str, Any] | None:
-        """As :meth:`from_history`; asks again when the persister dies over it."""
-        while True:
-            try:
-                return await self.from_history(job_id)
-            except Refused as error:
-                log.warning("job %d: %s", job_id, error)
-                await asyncio.sleep(_LOOK_UP_AGAIN_S)
-
     async def from_history(self, job_id: int) -> dict[str, Any] | None:
         """The record of a job or array that has left memory; None when there is none."""
         answer = await self.persister.query("job", {"id": job_id})
@@ -459,18 +332,10 @@ class Reactor:
             return record
         return None
 
-    async def recovered(self) -> None:
-        """Every run file was reported and settled."""
-        await self.launcher.scan()
-        while self._lookups:
-            await asyncio.wait(self._lookups)
-
     def _on_acked(self) -> None:
         """What is durable now needs no run file and no transition in memory any more."""
+        self.attempts.forget_saved()
         durable = self.persister.link.durable
-        while self._forgets and self._forgets[0][0] <= durable:
-            _, job_id, attempt = self._forgets.popleft()
-            self.launcher.forget(job_id, attempt)
         while self._releases and self._is_saved(self._releases[0]):
             self._release_blobs(self._releases.popleft())
         released = []
@@ -487,38 +352,6 @@ class Reactor:
         item = self.scheduler.item(job_id)
         if item is None or item.state in TERMINAL:
             self.blobs.release(job_id)
-
-    def _on_samples(self, samples: tuple[tuple[int, int, dict[str, Any]], ...]) -> None:
-        self.step(Sampled(samples))
-
-    def _on_excess(self, job_id: int, attempt: int, used_bytes: int, limit_bytes: int) -> None:
-        """A tree is above its memory limit: it is ended, and its state will say so."""
-        job = self.scheduler.job(job_id)
-        if job is None or job.attempt != attempt or job.kill_cause or job.state not in ACTIVE:
-            return
-        reason = f"memory limit exceeded: {used_bytes} bytes used, {limit_bytes} bytes allowed"
-        log.warning("job %d: %s", job_id, reason)
-        self.step(Cancel(job_id, os.getuid(), cause="memory", reason=reason))
-
-    def _on_gpu_samples(self, samples: tuple[tuple[int, int, dict[str, Any]], ...]) -> None:
-        self._on_samples(samples)
-        for finding in self.idle.judge(samples):
-            event = {
-                "type": "gpu_idle",
-                "job_id": finding.job_id,
-                "step": finding.step.name.lower(),
-                "idle_s": finding.idle_s,
-                "ends_in_s": finding.left_s,
-                "at": clock.now().wall_s,
-            }
-            self.feed.publish(event)
-            sentence = f"its gpus were not used for {finding.idle_s:.0f} s"
-            log.warning("job %d: %s (%s)", finding.job_id, sentence, finding.step.name.lower())
-            if finding.step is Step.END:
-                try:
-                    self.step(Cancel(finding.job_id, os.getuid(), reason=f"ended: {sentence}"))
-                except Refused:
-                    pass  # it ended by itself just now
 
     # --- the machine ----------------------------------------------------------------------------
 
@@ -587,63 +420,6 @@ class Reactor:
                 ),
             },
         )
-
-    # --- ids ------------------------------------------------------------------------------------
-
-    async def reserve_ids(self, count: int) -> None:
-        """Make sure that ``count`` ids may be given out. Raises Refused when the disk is stuck."""
-        scheduler = self.scheduler
-        if scheduler.id_floor - scheduler.next_id < count + _ID_BLOCK // 2:
-            self._floor = self.loop.create_task(self._raise_floor(count))
-        timeout_s = self.config["persistence"]["ack_timeout_s"]
-        if scheduler.ids_left < count and self._floor is not None:
-            await asyncio.wait({self._floor}, timeout=timeout_s)
-        if scheduler.ids_left < count:
-            raise Refused(
-                Refused.UNAVAILABLE, "cannot submit: new job ids cannot be saved just now"
-            )
-
-    async def _raise_floor(self, count: int) -> None:
-        """Have a higher floor committed; the core learns of it when it is."""
-        floor = self.scheduler.next_id + count + _ID_BLOCK
-        self.scheduler.raise_floor(floor)
-        position = self.finish([], self.scheduler.take_changes())
-        while not await self.persister.durable(position, _FLOOR_PATIENCE_S):
-            log.error("a new block of job ids cannot be saved")
-        self.scheduler.commit_id_floor(floor)
-
-    # --- users ----------------------------------------------------------------------------------
-
-    def user_name(self, uid: int) -> str | None:
-        """A user's name, from memory alone; None while a reader asks for it."""
-        name = self.users.get(uid)
-        if name is None and uid not in self._asked_users:
-            self._asked_users.add(uid)
-            self._keep(self.loop.create_task(self._ask_user(uid)))
-        return name
-
-    async def _ask_user(self, uid: int) -> None:
-        try:
-            facts, _ = await self.launcher.read(lambda number: request.read_user(number, uid))
-            self.users[uid] = facts["name"]
-        except Refused as error:
-            if error.kind == Refused.NOT_FOUND:
-                self.users[uid] = str(uid)
-        finally:
-            self._asked_users.discard(uid)
-
-    async def account(self, uid: int) -> tuple[str, int]:
-        """A user's name and primary group, asked for once. Raises Refused when nobody has them."""
-        found = self._accounts.get(uid)
-        if found is None:
-            facts, _ = await self.launcher.read(lambda number: request.read_user(number, uid))
-            found = self._accounts[uid] = (facts["name"], facts["gid"])
-            self.users[uid] = facts["name"]
-        return found
-
-    def _keep(self, task: asyncio.Task[None]) -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     # --- life -----------------------------------------------------------------------------------
 

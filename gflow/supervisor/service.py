@@ -70,7 +70,7 @@ def run(
     scheduler = Scheduler(scheduler_settings(config), found, identity.boot_id())
     start_id = f"{int(time.time() * 1000):x}"
     reactor = Reactor(loop, meter, scheduler, config, folders, children, start_id)
-    reactor.users[os.getuid()] = _own_name()
+    reactor.directory.names[os.getuid()] = _own_name()
     gc.disable()  # or it looks again and again at what is only getting more
     reactor.load()
     gc.collect()
@@ -135,7 +135,7 @@ class Service:
         reactor.loop.add_signal_handler(signal.SIGINT, self._ending.set)
         reactor.loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         reactor.attach()
-        await reactor.recovered()
+        await reactor.attempts.recovered()
         self._operations.remember()
         if reactor.gpu is not None:
             await reactor.gpu.first_answer(_CARDS_PATIENCE_S)
@@ -157,7 +157,7 @@ class Service:
     async def _first_ids(self) -> None:
         """Ready means that jobs can be submitted; but a stuck disk keeps nobody from looking."""
         try:
-            await self._reactor.reserve_ids(1)
+            await self._reactor.ids.reserve(1)
         except Refused as error:
             log.error("%s", error)
 
@@ -260,7 +260,7 @@ class Service:
         reactor.config = config
         reactor.blobs.limit_bytes = config["limits"]["blob_bytes"]
         reactor.cards.configure(config["gpus"])
-        reactor.idle.configure(config["gpus"])
+        reactor.observer.idle.configure(config["gpus"])
         reactor.scheduler.configure(scheduler_settings(config, reactor.cards.topology))
         reactor.count_again(capacity(config, asked=reactor.gpu is not None))
         reactor.step(Wake())

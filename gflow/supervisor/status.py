@@ -82,7 +82,7 @@ def cards(reactor: Reactor) -> list[dict[str, Any]]:
 def _measured(reactor: Reactor, facts: dict[str, Any]) -> dict[str, Any]:
     names = ("used_bytes", "utilisation", "temperature_c", "power_w")
     processes = [
-        {**process, "user": process["uid"] and reactor.user_name(process["uid"])}
+        {**process, "user": process["uid"] and reactor.directory.name(process["uid"])}
         for process in facts.get("processes", ())
     ]
     return {**{name: facts.get(name) for name in names}, "processes": processes}
@@ -93,7 +93,7 @@ def _drained(reactor: Reactor) -> dict[str, Any] | None:
     drained = reactor.scheduler.drained
     if drained is None:
         return None
-    return {**drained._asdict(), "user": reactor.user_name(drained.uid)}
+    return {**drained._asdict(), "user": reactor.directory.name(drained.uid)}
 
 
 def _total(capacity: Capacity) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from gflow.persistence.committer import Committer
 from gflow.persistence.link import Link
 from gflow.persistence.store import Store
 from gflow.scheduling.scheduler import Scheduler
+from gflow.supervisor.attempt import Attempts
 from gflow.supervisor.launcher_port import LauncherPort
-from gflow.supervisor.reactor import Reactor
 from tests.simulation.machine import Machine
 from tests.simulation.supervisor import Replacement
 from tests.simulation.witness import WitnessedScheduler
@@ -95,12 +95,12 @@ def unknown_end_is_success() -> Canary:
 
 def run_file_deleted_early() -> Canary:
     """A run file goes when its attempt is over, not when that is saved."""
-    real = Reactor._after_report
+    real = Attempts._after_report
 
-    def after_report(self: Reactor, report: dict[str, Any], position: int) -> None:
+    def after_report(self: Attempts, report: dict[str, Any], position: int) -> None:
         real(self, report, 0)
 
-    return [(Reactor, "_after_report", after_report)]
+    return [(Attempts, "_after_report", after_report)]
 
 
 def lock_not_looked_at() -> Canary:

@@ -103,10 +103,10 @@ class Supervisor:
     async def _live(self) -> None:
         """As ``service.Service.live``, without socket and signals."""
         self.reactor.attach()
-        await self.reactor.recovered()
+        await self.reactor.attempts.recovered()
         self.operations.remember()
         self.reactor.step(Ready())
-        await self.reactor.reserve_ids(0)
+        await self.reactor.ids.reserve(0)
         self.serving = True
 
     def stop(self) -> None:
