@@ -19,6 +19,8 @@ from gflow.model.resources import Resources
 from gflow.model.state import State
 
 _ONE_CPU = Resources()
+#: One for all: every call of ``frozenset()`` makes a new one of 216 bytes.
+NOTHING_MET: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True, frozen=True)
@@ -186,7 +188,7 @@ class Job:
     #: Number of transitions recorded so far.
     transitions: int = 0
     #: Dependencies already met, by index into spec.dependencies (facts: parents may be purged).
-    met: frozenset[int] = field(default_factory=frozenset)
+    met: frozenset[int] = NOTHING_MET
 
 
 @dataclass(slots=True, eq=False)
@@ -212,4 +214,4 @@ class Array:
     finished_at: float | None = None
     reason: str | None = None
     transitions: int = 0
-    met: frozenset[int] = field(default_factory=frozenset)
+    met: frozenset[int] = NOTHING_MET

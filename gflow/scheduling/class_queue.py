@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from gflow.model.job import Array
 from gflow.model.resources import Resources
 from gflow.scheduling.account import Account, AccountKey
-from gflow.scheduling.ordered import Ordered
+from gflow.scheduling.ordered import Compact, count_below, first, grown, shrunk, size
 from gflow.scheduling.settings import Settings
 from gflow.scheduling.state import Item
 
@@ -41,10 +41,13 @@ class Bucket:
 
     __slots__ = ("accounts", "bonus", "key", "keys", "parked_by", "rank", "serial")
 
-    def __init__(self, serial: int, key: BucketKey, accounts: tuple[Account, ...]) -> None:
+    def __init__(
+        self, serial: int, key: BucketKey, accounts: tuple[Account, ...], first_key: int
+    ) -> None:
         self.serial = serial
         self.key = key
-        self.keys = Ordered()
+        #: Keys of its items.
+        self.keys: Compact = first_key
         self.accounts = accounts
         self.bonus = 0
         #: Rank of the first item; None while parked.
@@ -107,27 +110,27 @@ class ClassQueue:
 
     def add(self, item: Item, accounts: tuple[Account, ...]) -> None:
         """Put an eligible item in; ``accounts`` are those that limit its bucket."""
-        bucket_key = self.bucket_key(item)
+        bucket_key, key = self.bucket_key(item), self.key_of(item)
         bucket = self.by_key.get(bucket_key)
-        if bucket is None:
+        if bucket is not None:
+            bucket.keys = grown(bucket.keys, key)
+        else:
             self._serial += 1
-            bucket = Bucket(self._serial, bucket_key, accounts)
+            bucket = Bucket(self._serial, bucket_key, accounts, key)
             bucket.bonus = self._bonus(bucket)
             for account in accounts:
                 self.by_account.setdefault(account.key, {})[bucket.serial] = None
             self.by_key[bucket_key] = self.buckets[bucket.serial] = bucket
-        key = self.key_of(item)
-        bucket.keys.add(key)
-        if bucket.parked_by is None and bucket.keys.first() == key:
+        if bucket.parked_by is None and first(bucket.keys) == key:
             self._rank(bucket)
 
     def remove(self, item: Item) -> None:
         """Take an item out; its facts must be as they were when it was added."""
         bucket = self.by_key[self.bucket_key(item)]
         key = self.key_of(item)
-        first = bucket.keys.first() == key
-        bucket.keys.remove(key)
-        if not bucket.keys:
+        was_first = first(bucket.keys) == key
+        left = shrunk(bucket.keys, key)
+        if left is None:
             self._unrank(bucket)
             del self.by_key[bucket.key], self.buckets[bucket.serial]
             for account in bucket.accounts:
@@ -135,7 +138,9 @@ class ClassQueue:
                 del serials[bucket.serial]
                 if not serials:
                     del self.by_account[account.key]
-        elif first and bucket.parked_by is None:
+            return
+        bucket.keys = left
+        if was_first and bucket.parked_by is None:
             self._rank(bucket)
 
     def park(self, bucket: Bucket, account: Account) -> None:
@@ -190,15 +195,15 @@ class ClassQueue:
         """How many items of each bucket come before this one; the queue may change meanwhile."""
         rank = self.rank_of(item)
         for bucket in list(self.buckets.values()):
-            yield bucket.keys.count_below(rank + (bucket.bonus << _ID_BITS))
+            yield count_below(bucket.keys, rank + (bucket.bonus << _ID_BITS))
 
     def __len__(self) -> int:
-        return sum(len(bucket.keys) for bucket in self.buckets.values())
+        return sum(size(bucket.keys) for bucket in self.buckets.values())
 
     # --- the order of buckets and classes -------------------------------------------------------
 
     def _rank(self, bucket: Bucket) -> None:
-        rank = bucket.keys.first() - (bucket.bonus << _ID_BITS)
+        rank = first(bucket.keys) - (bucket.bonus << _ID_BITS)
         if rank == bucket.rank:
             return
         request = bucket.key[0]

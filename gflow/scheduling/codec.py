@@ -116,12 +116,7 @@ def _encode_value(fact: Any) -> Any:
 
 
 class Decoder:
-    """Turns records back into jobs and arrays; equal requests become one object."""
-
-    __slots__ = ("_requests",)
-
-    def __init__(self) -> None:
-        self._requests: dict[Resources, Resources] = {}
+    """Turns records back into jobs and arrays."""
 
     def job(self, record: Mapping[str, Any]) -> Job:
         """A job; raises ValueError, TypeError or KeyError when the record is damaged."""
@@ -169,8 +164,7 @@ class Decoder:
 
     def _spec(self, name: str, value: Any) -> Any:
         if name == "resources":
-            request = Resources(**self._fields(Resources, value, _as_tuple))
-            return self._requests.setdefault(request, request)
+            return Resources(**self._fields(Resources, value, _as_tuple))
         if name == "dependencies":
             return tuple(Dependency(**self._fields(Dependency, one, _as_tuple)) for one in value)
         if name == "retries":

@@ -11,6 +11,7 @@ from gflow.scheduling.backfill import reserve
 from gflow.scheduling.barrier import Barrier
 from gflow.scheduling.class_queue import Bucket, id_of
 from gflow.scheduling.core import Core
+from gflow.scheduling.ordered import each
 from gflow.scheduling.placement import place
 from gflow.scheduling.state import Item
 
@@ -120,7 +121,7 @@ class _Pass:
                 if at == 0:
                     return False  # the class has a new place in the order
                 continue
-            for key in bucket.keys:
+            for key in each(bucket.keys):
                 item = self.core.live.item(id_of(key))
                 assert item is not None
                 if self._start(item, refused):

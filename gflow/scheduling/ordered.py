@@ -104,3 +104,49 @@ class Ordered:
             found += chunk[at : at + count - len(found)]
             index += 1
         return found
+
+
+#: One key as itself, or several: most sets of one are never more than that.
+Compact = int | Ordered
+
+
+def grown(keys: Compact | None, key: int) -> Compact:
+    """``keys`` with one more; None stands for none."""
+    if keys is None:
+        return key
+    if isinstance(keys, int):
+        several = Ordered()
+        several.add(keys)
+        several.add(key)
+        return several
+    keys.add(key)
+    return keys
+
+
+def shrunk(keys: Compact, key: int) -> Compact | None:
+    """``keys`` without one of them."""
+    if isinstance(keys, int):
+        assert keys == key, (keys, key)
+        return None
+    keys.remove(key)
+    return keys if keys else None
+
+
+def size(keys: Compact) -> int:
+    """How many keys there are."""
+    return 1 if isinstance(keys, int) else len(keys)
+
+
+def first(keys: Compact) -> int:
+    """The smallest key."""
+    return keys if isinstance(keys, int) else keys.first()
+
+
+def each(keys: Compact) -> Iterator[int]:
+    """All keys, ascending."""
+    return iter((keys,)) if isinstance(keys, int) else iter(keys)
+
+
+def count_below(keys: Compact, key: int) -> int:
+    """How many keys are smaller than ``key``."""
+    return int(keys < key) if isinstance(keys, int) else keys.count_below(key)

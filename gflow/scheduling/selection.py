@@ -8,6 +8,7 @@ from heapq import heapify, heappop, heappush
 from gflow.model.state import ACTIVE, TERMINAL, State
 from gflow.scheduling.class_queue import id_of
 from gflow.scheduling.core import Core
+from gflow.scheduling.ordered import each
 from gflow.scheduling.state import Item
 
 #: Buckets opened between two pauses.
@@ -100,7 +101,7 @@ def _open(
 ) -> None:
     bucket = core.queue.buckets.get(serial)
     if bucket is not None and serial not in places:
-        keys = places[serial] = iter(bucket.keys)
+        keys = places[serial] = each(bucket.keys)
         key = next(keys, None)
         if key is not None:
             heappush(heap, (key - (bucket.bonus << 44), serial))

@@ -17,7 +17,8 @@ from gflow.model.job import Array, Job
 from gflow.model.record import Key
 from gflow.model.state import ACTIVE, TERMINAL, Instant, State
 from gflow.scheduling.interval import Intervals, locate
-from gflow.scheduling.ordered import Ordered
+from gflow.scheduling.ordered import Compact, Ordered, first, grown, shrunk
+from gflow.scheduling.sharing import Sharing
 
 Item = Job | Array
 
@@ -64,6 +65,7 @@ class Live:
         "jobs",
         "kept",
         "namesakes",
+        "sharing",
         "tallies",
         "transitions",
         "waits",
@@ -78,7 +80,8 @@ class Live:
         self.array_ids = Ordered()
         self.by_user: dict[str, Ordered] = {}
         #: Live single jobs and arrays by user and name: one id, or several.
-        self.namesakes: dict[str, dict[str, int | Ordered]] = {}
+        self.namesakes: dict[str, dict[str, Compact]] = {}
+        self.sharing = Sharing()
         #: Jobs that hold resources.
         self.active: dict[int, None] = {}
         #: Jobs and arrays that ended and are still remembered.
@@ -154,6 +157,7 @@ class Live:
 
     def add(self, item: Item) -> None:
         """Take an item in, whatever its state."""
+        self.sharing.spec(item.spec)
         self.ids.add(item.id)
         user = item.spec.user
         if user not in self.by_user:
@@ -199,34 +203,25 @@ class Live:
         if isinstance(item, Job) and item.array_id is not None:
             return
         names = self.namesakes.setdefault(item.spec.user, {})
-        known = names.get(item.spec.name)
-        if known is None:
-            names[item.spec.name] = item.id
-        elif isinstance(known, int):
-            several = Ordered()
-            several.add(known)
-            several.add(item.id)
-            names[item.spec.name] = several
-        else:
-            known.add(item.id)
+        names[item.spec.name] = grown(names.get(item.spec.name), item.id)
 
     def unname(self, item: Item) -> None:
         """Undo :meth:`name`, when the item ends or before it is renamed."""
         if isinstance(item, Job) and item.array_id is not None:
             return
         names = self.namesakes[item.spec.user]
-        known = names[item.spec.name]
-        if isinstance(known, Ordered):
-            known.remove(item.id)
-        if isinstance(known, int) or not known:
-            del names[item.spec.name]
-            if not names:
-                del self.namesakes[item.spec.user]
+        left = shrunk(names[item.spec.name], item.id)
+        if left is not None:
+            names[item.spec.name] = left
+            return
+        del names[item.spec.name]
+        if not names:
+            del self.namesakes[item.spec.user]
 
     def oldest_namesake(self, user: str, name: str) -> int | None:
         """The smallest id of a live job of that user and name."""
         known = self.namesakes.get(user, {}).get(name)
-        return known.first() if isinstance(known, Ordered) else known
+        return None if known is None else first(known)
 
     def set_state(self, job: Job, state: State) -> None:
         """Move a job between the indexes by state."""

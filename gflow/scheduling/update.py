@@ -8,7 +8,7 @@ from typing import Any
 from gflow.errors import Refused
 from gflow.model.action import Action
 from gflow.model.event import Update
-from gflow.model.job import Array, Job, Spec
+from gflow.model.job import NOTHING_MET, Array, Job, Spec
 from gflow.model.resources import Resources
 from gflow.model.state import ACTIVE, Instant, State
 from gflow.scheduling import admission, allocation, control, waiting
@@ -147,7 +147,7 @@ def _apply(core: Core, item: Item, spec: Spec, event: Update, now: Instant) -> N
         account.max_running = item.limit
         core.queue.unpark(account)
     if depends_anew:
-        item.met = frozenset()
+        item.met = NOTHING_MET
         admission.note_facts(core, spec, dict(event.ended))
     if depends_anew or renamed:
         waiting.watch(core, item)

@@ -15,6 +15,7 @@ from gflow.scheduling.backfill import reserve
 from gflow.scheduling.core import Core
 from gflow.scheduling.dependency import satisfied
 from gflow.scheduling.interval import total, union
+from gflow.scheduling.ordered import each, first
 from gflow.scheduling.placement import place
 from gflow.scheduling.pool import Pool
 from gflow.scheduling.scheduler import Scheduler
@@ -151,15 +152,15 @@ def _pending(item: Item) -> bool:
 def _queue(core: Core) -> None:
     queue = core.queue
     queued = {i.id: i for i in _items(core) if _pending(i) and i.id not in core.live.waits}
-    keys = [key for bucket in queue.buckets.values() for key in bucket.keys]
+    keys = [key for bucket in queue.buckets.values() for key in each(bucket.keys)]
     assert sorted(keys) == sorted(queue.key_of(item) for item in queued.values())
     for item in queued.values():
-        assert queue.key_of(item) in queue.bucket_of(item).keys
+        assert queue.key_of(item) in each(queue.bucket_of(item).keys)
     assert sorted(r for ranks in queue.classes.values() for r in ranks) == sorted(queue.by_rank)
     assert queue.order == sorted(ranks[0] for ranks in queue.classes.values())
     for rank, bucket in queue.by_rank.items():
         assert bucket.rank == rank and bucket.parked_by is None
-        assert rank == bucket.keys.first() - (bucket.bonus << 44)
+        assert rank == first(bucket.keys) - (bucket.bonus << 44)
         assert rank in queue.classes[bucket.key[0]]
     for bucket in queue.buckets.values():
         assert (bucket.rank is None) == (bucket.parked_by is not None)

@@ -9,6 +9,7 @@ import pytest
 from gflow.model.event import CapacityChanged, Ready, Wake
 from gflow.model.job import Job
 from gflow.model.state import LIVE, State
+from gflow.scheduling.ordered import each
 from gflow.scheduling.scheduler import Scheduler
 from tests.scheduling.history import History
 from tests.scheduling.stage import Stage
@@ -19,8 +20,8 @@ def _derived(scheduler: Scheduler) -> dict[str, Any]:
     core = scheduler._core
     live = core.live
     return {
-        "buckets": sorted(list(b.keys) for b in core.queue.buckets.values()),
-        "queued": sorted(k for b in core.queue.buckets.values() for k in b.keys),
+        "buckets": sorted(list(each(b.keys)) for b in core.queue.buckets.values()),
+        "queued": sorted(k for b in core.queue.buckets.values() for k in each(b.keys)),
         "waits": live.waits,
         "counts": {state: live.counts[state] for state in LIVE},
         "pending": {a.id: a.pending for a in live.arrays.values() if a.pending},

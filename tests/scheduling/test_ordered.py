@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gflow.scheduling import ordered
-from gflow.scheduling.ordered import Ordered
+from gflow.scheduling.ordered import Ordered, count_below, each, first, grown, shrunk, size
 
 _STEPS = st.lists(st.tuples(st.booleans(), st.integers(-200, 200)), max_size=300)
 
@@ -38,3 +38,23 @@ def test_it_is_a_sorted_set(steps: list[tuple[bool, int]]) -> None:
             assert mine.first() == expected[0]
     finally:
         ordered._CHUNK = chunk
+
+
+@given(_STEPS)
+def test_one_key_or_several_answer_alike(steps: list[tuple[bool, int]]) -> None:
+    """The compact form agrees with a plain set, and is nothing where nothing is left."""
+    keys: ordered.Compact | None = None
+    model = set[int]()
+    for add, key in steps:
+        if add and key not in model:
+            keys = grown(keys, key)
+            model.add(key)
+        elif not add and key in model:
+            assert keys is not None
+            keys = shrunk(keys, key)
+            model.remove(key)
+        assert (keys is None) == (not model)
+        if keys is not None:
+            assert (first(keys), size(keys)) == (min(model), len(model))
+            assert list(each(keys)) == sorted(model)
+            assert count_below(keys, 3) == sum(one < 3 for one in model)
