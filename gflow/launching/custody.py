@@ -247,7 +247,7 @@ class Custody:
                 attempt = self._adopt(Attempt(key, finding.shim[0], fd, own=False))
                 attempt.command = finding.command
                 attempt.exit_told = finding.verdict is Verdict.COMPLETING
-                attempt.follows = finding.contents.get("following") is not None
+                attempt.follows = finding.followed
                 break
             time.sleep(_LOOK_AGAIN_S)
             finding = Survey(self._place).one(*key) or finding

@@ -40,6 +40,13 @@ class Finding:
         self.shim = shim
         self.command = command
 
+    @property
+    def followed(self) -> bool:
+        """Whether who holds the lock is a follower, as far as the run file tells."""
+        first = _identity((self.contents.get("starting") or {}).get("shim"))
+        replaced = first is not None and self.shim is not None and self.shim != first
+        return replaced or self.contents.get("following") is not None
+
     def message(self, boot_id: str) -> Message:
         """The ``found`` report: the run file's facts, flat; absent ones are left out."""
         starting = self.contents.get("starting") or {}
@@ -58,7 +65,7 @@ class Finding:
             "started_boot_s": started.get("started_boot_s", starting.get("boot_s")),
             "record": starting.get("record"),
             "end_unknown": self.verdict is Verdict.FOLLOW
-            or (self.contents.get("following") is not None and not self.contents.get("exit")),
+            or (self.followed and not self.contents.get("exit")),
         }
         for phase in ("failed", "lost", "exit"):
             message |= self.contents.get(phase) or {}
@@ -172,11 +179,12 @@ def _holder(contents: Contents, path: str) -> Identity | None:
     following = contents.get("following") or {}
     starting = contents.get("starting") or {}
     written = _identity(following.get("follower") or starting.get("shim"))
-    if written is not None:
+    if written is not None and identity.is_alive(*written):
         return written
+    # A follower that found the disk full could not write who it is.
     pid = runfile.holder(path)
     ticks = identity.start_ticks(pid) if pid is not None else None
-    return (pid, ticks) if pid is not None and ticks is not None else None
+    return (pid, ticks) if pid is not None and ticks is not None else written
 
 
 def _identity(value: object) -> Identity | None:

@@ -197,6 +197,25 @@ def test_a_followed_command_is_found_again(launcher: Driver) -> None:
     assert launcher.processes() == []
 
 
+def test_a_follower_that_could_not_write_is_found_again(launcher: Driver) -> None:
+    """With the disk full the run file does not say who follows; the holder of its lock does."""
+    launcher.start("sleep", "1000")
+    started = launcher.wait_for("started")
+    kill_shim(started)
+    launcher.wait_for("found")
+    until(lambda: b"following" in launcher.run_file().read_bytes())
+    before, _, _ = launcher.run_file().read_bytes().rpartition(b"\n\n")
+    os.truncate(launcher.run_file(), len(before) + 1)
+    assert b"following" not in launcher.run_file().read_bytes()
+    replace(launcher)
+    (found,) = scan(launcher)
+    assert (found["verdict"], found["end_unknown"]) == ("running", True)
+    assert found["shim"] != started["shim"]
+    launcher.ask("kill", grace_period_s=1.0)
+    launcher.wait_for("lost")
+    assert launcher.processes() == []
+
+
 def test_shim_and_launcher_killed_together(launcher: Driver) -> None:
     """The command is found by its identity and followed."""
     launcher.start("sleep", "1000")
