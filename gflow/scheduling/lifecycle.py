@@ -98,6 +98,11 @@ def kill(core: Core, job: Job, cause: str, now: Instant, uid: int | None = None)
     grace = job.spec.grace_period_s
     order = Kill(job.id, job.attempt, core.settings.grace_period_s if grace is None else grace)
     if job.state is State.COMPLETING:
+        if job.kill_cause is None:
+            # Its command had ended by itself; what is left of it is asked to end even after a
+            # restart.
+            job.kill_cause = cause
+            core.live.change(job)
         return [order]
     job.kill_cause = cause
     # NODE_FAIL stands for an end that cannot be observed: a kill says more.

@@ -163,7 +163,7 @@ def _settled(core: Core, job: Job, now: Instant) -> list[Action]:
 def _finish(
     core: Core, job: Job, state: State, now: Instant, cause: str, reason: str | None
 ) -> list[Action]:
-    rule = retry.rule_for(job, state)
+    rule = None if job.kill_cause == "cancel" else retry.rule_for(job, state)
     if rule is None:
         job.reason = reason
         job.ending = state
@@ -193,7 +193,7 @@ def adopted(core: Core, event: Adopted, now: Instant) -> list[Action]:
     if event.attempt < job.attempt:
         return []
     if job.state in ACTIVE and event.attempt == job.attempt:
-        return _recognise(core, job, event)
+        return _recognise(core, job, event, now)
     if job.state in TERMINAL and event.attempt == job.attempt:
         return _resume_kill(core, job, event, now)
     changed: list[Action] = []
@@ -225,10 +225,13 @@ def _take_over(core: Core, job: Job, event: Adopted) -> None:
     _note_watchers(job, event)
 
 
-def _recognise(core: Core, job: Job, event: Adopted) -> list[Action]:
+def _recognise(core: Core, job: Job, event: Adopted, now: Instant) -> list[Action]:
     allocation.change_end(core, job, **_beginning(core, job, event))
     _note_watchers(job, event)
-    return []
+    if job.kill_cause is None:
+        return []
+    # Whoever was asked to end it may have died before it did.
+    return lifecycle.kill(core, job, job.kill_cause, now)
 
 
 def _beginning(core: Core, job: Job, event: Adopted) -> dict[str, Any]:

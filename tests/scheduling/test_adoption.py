@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gflow.model.event import Adopted, Ready
+from gflow.model.event import Adopted, Cancel, Ready
 from gflow.model.job import Process
 from gflow.model.state import State
-from tests.scheduling.stage import BOOT, Stage, capacity, spec
+from tests.scheduling.stage import BOOT, Stage, capacity, kills, spec
 
 
 def test_it_keeps_its_own_cards_and_cpus() -> None:
@@ -42,3 +42,40 @@ def test_a_newer_attempt_than_the_store_knows_goes_on() -> None:
     assert (stage.state(job_id), stage.job(job_id).exit_code) == (State.RUNNING, None)
     stage.end(job_id, 0)
     assert (stage.state(job_id), stage.job(job_id).exit_code) == (State.COMPLETED, 0)
+
+
+def _found(stage: Stage, job_id: int) -> list[int]:
+    """Whom the discovery of a job's first attempt has killed."""
+    process = Process(BOOT, 7, 7)
+    return kills(stage.handle(Adopted(job_id, 1, process, process, 100.0, 100.0)))
+
+
+def test_a_kill_is_asked_for_again() -> None:
+    """The cancellation was saved; who was to carry it out died before it did."""
+    stage = Stage(capacity(cpus=4))
+    job_id = stage.run()
+    stage.started(job_id)
+    stage.handle(Cancel(job_id, 0))
+    assert _found(stage.reloaded(), job_id) == [job_id]
+
+
+def test_what_lingers_is_asked_to_end_again() -> None:
+    """Its command had ended before it was cancelled; its end stays the command's."""
+    stage = Stage(capacity(cpus=4))
+    job_id = stage.run(linger=True)
+    stage.started(job_id)
+    stage.exit(job_id, 0)
+    stage.handle(Cancel(job_id, 0))
+    stage = stage.reloaded()
+    assert _found(stage, job_id) == [job_id]
+    stage.gone(job_id)
+    assert stage.state(job_id) is State.COMPLETED
+
+
+def test_what_was_not_to_end_goes_on() -> None:
+    """Being found kills nothing by itself."""
+    stage = Stage(capacity(cpus=4))
+    job_id = stage.run()
+    stage.started(job_id)
+    assert _found(stage.reloaded(), job_id) == []
+    assert stage.state(job_id) is State.RUNNING

@@ -9,6 +9,7 @@ import pytest
 from gflow.errors import Refused
 from gflow.model.action import Kill, Signal
 from gflow.model.event import Cancel, Hold, Release, Requeue, Resume, SendSignal, Suspend
+from gflow.model.job import RetryRule
 from gflow.model.state import State
 from tests.scheduling.stage import Stage, kills, spec, starts
 
@@ -64,6 +65,17 @@ def test_an_exit_before_the_kill_stays_the_end() -> None:
     assert kills(stage.handle(Cancel(job, 1000))) == [job]
     stage.gone(job)
     assert stage.state(job) is State.COMPLETED
+
+
+def test_a_cancelled_attempt_is_not_tried_again() -> None:
+    """It had failed by itself and was being cleared away; the cancellation means the job."""
+    stage = Stage()
+    job_id = stage.run(retries=(RetryRule("any", 3),))
+    stage.started(job_id)
+    stage.exit(job_id, 1)
+    stage.handle(Cancel(job_id, 0))
+    stage.gone(job_id)
+    assert stage.state(job_id) is State.FAILED
 
 
 @pytest.mark.parametrize("job_id", [0, -1, 99, 1 << 63])
