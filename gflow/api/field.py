@@ -141,6 +141,16 @@ def text(limit: int, *, empty: bool = True) -> Check:
     return check
 
 
+def shell_line(value: Any) -> str:
+    """A line that the shell can make something of."""
+    checked = line(value)
+    if not checked.strip():
+        raise Invalid("must not be empty")
+    if len(checked) > 64 << 10:
+        raise Invalid(f"must have at most {64 << 10} characters, not {len(checked)}")
+    return checked
+
+
 def path(value: Any) -> str:
     """A path, absolute or relative to the job's cwd; whether it is there shows at start."""
     checked = line(value)

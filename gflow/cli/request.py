@@ -26,6 +26,7 @@ _PLAIN = {
     "requeue": "requeue",
     "project": "project",
     "comment": "comment",
+    "on_end": "on_end",
     "grace": "grace_period_s",
     "linger": "linger",
     "array": "array",
@@ -50,6 +51,7 @@ CLEARABLE = {
     "project": "project",
     "group": "group",
     "comment": "comment",
+    "on-end": "on_end",
     "grace": "grace_period_s",
     "retries": "retries",
     "array-limit": "array_limit",
@@ -137,6 +139,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--grace", type=written(_seconds), metavar="TIME", help="from SIGTERM to SIGKILL")
     add("--linger", action="store_true", default=None, help="wait for what it left running")
+    add(
+        "--on-end",
+        metavar="LINE",
+        help="run this for bash once it has ended for good, with GFLOW_JOB_STATE, GFLOW_EXIT_CODE",
+    )
     labels = parser.add_argument_group("labels")
     add = labels.add_argument
     add("-J", "--name", "--job-name", metavar="NAME", help="shown in lists")

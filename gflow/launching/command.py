@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import signal
+from collections.abc import Callable
 from typing import NoReturn
 
 from gflow.launching import oom, output, privilege, script, spawn
@@ -118,8 +119,12 @@ class Conditions:
         return self.system and order.uid != os.getuid()
 
 
-def start(order: Order, program: Program, logs: str, conditions: Conditions) -> int:
+def start(
+    order: Order, program: Program, open_log: Callable[[], int | None], conditions: Conditions
+) -> int:
     """Start the program in a session of its own, as the order says; its pid. Raises CannotStart.
+
+    ``open_log``: a descriptor for its output; None when the order names files.
 
     What only the command itself may have (limits, niceness, another user) takes a fork whose child
     sets it up and then calls exec; posix_spawn, which copies no memory, does for all others (1.4
@@ -130,8 +135,8 @@ def start(order: Order, program: Program, logs: str, conditions: Conditions) -> 
         _bind(order.cpu_ids, conditions.affinity)
     try:
         if _needs_fork(order, conditions):
-            return _fork(order, program, logs, conditions)
-        out, error, path = _enter(order, program, output.open_log(order, logs))
+            return _fork(order, program, open_log, conditions)
+        out, error, path = _enter(order, program, open_log())
         return _spawn(path, program, out, error)
     except (OSError, ValueError) as problem:
         raise CannotStart.because_of(problem) from None
@@ -173,13 +178,15 @@ def _spawn(path: str, program: Program, out: int, error: int) -> int:
             os.close(fd)
 
 
-def _fork(order: Order, program: Program, logs: str, conditions: Conditions) -> int:
+def _fork(
+    order: Order, program: Program, open_log: Callable[[], int | None], conditions: Conditions
+) -> int:
     told, tell = os.pipe()
     parent = os.getpid()
     try:
         pid = os.fork()
         if pid == 0:
-            _become(order, program, logs, conditions, tell, parent)
+            _become(order, program, open_log, conditions, tell, parent)
     finally:
         os.close(tell)
     with os.fdopen(told, "rb") as file:
@@ -192,12 +199,17 @@ def _fork(order: Order, program: Program, logs: str, conditions: Conditions) -> 
 
 
 def _become(
-    order: Order, program: Program, logs: str, conditions: Conditions, tell: int, parent: int
+    order: Order,
+    program: Program,
+    open_log: Callable[[], int | None],
+    conditions: Conditions,
+    tell: int,
+    parent: int,
 ) -> NoReturn:
     """In the child: everything up to exec. What goes wrong is told through ``tell``."""
     try:
         os.setsid()
-        log = output.open_log(order, logs)
+        log = open_log()
         if conditions.changes_user(order):
             if log is not None:
                 os.fchown(log, order.uid, order.gid)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 
@@ -57,3 +59,23 @@ class Ending:
         shortest_s, longest_s = _KILL_AGAIN_S
         self._pause_s = min(longest_s, max(shortest_s, self._pause_s * 2))
         self._kill_at_s = time.monotonic() + self._pause_s
+
+
+def end_rest() -> None:
+    """SIGKILL for every descendant of this process, a subreaper with SIGCHLD blocked, until all
+    are gone: what a hook left running."""
+    rest = Ending(lambda: tree.descendants(os.getpid()))
+    while _has_children():
+        rest.begin(0.0)
+        rest.act()
+        signal.sigtimedwait((signal.SIGCHLD,), rest.timeout_s(_KILL_AGAIN_S[1]))
+
+
+def _has_children() -> bool:
+    """Reap what has ended; whether anything is left."""
+    while True:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                return True
+        except ChildProcessError:
+            return False

@@ -14,7 +14,12 @@ _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG")
 
 
 def build(order: Order, mark: str, *, changes_user: bool) -> dict[str, str]:
-    """All variables of the command: the submitter's, weaker than those about the allocation.
+    """All variables of the command: the submitter's, weaker than those about the allocation."""
+    return {**submitters(order, changes_user=changes_user), tree.MARK: mark}
+
+
+def submitters(order: Order, *, changes_user: bool) -> dict[str, str]:
+    """The same without the mark of the attempt, for what is no part of it.
 
     Without any of the submitter's own, those of a login: of his (``changes_user``) or of ours.
     """
@@ -27,7 +32,6 @@ def build(order: Order, mark: str, *, changes_user: bool) -> dict[str, str]:
         environment = json.loads(zlib.decompress(order.env))
     environment |= allocation(order)
     environment |= order.variables
-    environment[tree.MARK] = mark
     return environment
 
 

@@ -40,11 +40,21 @@ def run(path: str, order: Order, timeout_s: float, outcome: dict[str, str]) -> s
         return str(CannotStart.because_of(error))
     finally:
         os.close(tell)
+    try:
+        return failure_of(pid, told, timeout_s)
+    finally:
+        os.close(told)
+
+
+def failure_of(pid: int, told: int, timeout_s: float) -> str | None:
+    """Await a child that prints into the pipe ``told``. None when it succeeded, else why not.
+
+    One that takes too long is killed. What it prints beyond the first words is dropped.
+    """
     pidfd = os.pidfd_open(pid)
     try:
         said, done = _listen(told, pidfd, time.monotonic() + timeout_s)
     finally:
-        os.close(told)
         os.close(pidfd)
     if not done:
         os.kill(pid, 9)  # not reaped yet: it is still this one's pid

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from gflow.launching import oom, output, protocol, reader, shim
 from gflow.launching.command import Conditions
+from gflow.launching.conclusion import Conclusions
 from gflow.launching.custody import Custody, about
 from gflow.launching.order import Order
 from gflow.launching.place import Place
@@ -92,6 +93,9 @@ class Launcher:
         )
         self._reports.deliver = self._custody.pass_on
         self._readers = reader.Readers(self._watch, self._unwatch, self._send)
+        self._conclusions = Conclusions(
+            self._place, self._conditions, watch=self._watch, unwatch=self._unwatch
+        )
         self._heartbeat_at_s = 0.0
         self._channel_events = select.EPOLLIN
         self._serving = True
@@ -184,6 +188,14 @@ class Launcher:
             except OSError:
                 pass
 
+    def _on_conclude(self, message: Message, blobs: list[bytes | None]) -> None:
+        order = Order(message, blobs)
+        try:
+            os.unlink(self._place.spool_path(order.job_id, order.attempt))
+        except OSError:
+            pass
+        self._conclusions.ask(order)
+
     def _on_expire(self, message: Message, _: list[bytes | None]) -> None:
         for job_id, array_id, task in message["jobs"]:
             try:
@@ -211,6 +223,7 @@ _HANDLERS: dict[str, Callable[[Launcher, Message, list[bytes | None]], None]] = 
     "kill": Launcher._on_kill,
     "signal": Launcher._on_signal,
     "forget": Launcher._on_forget,
+    "conclude": Launcher._on_conclude,
     "expire": Launcher._on_expire,
     "read": Launcher._on_read,
     "scan": Launcher._on_scan,

@@ -40,6 +40,7 @@ class Order:
         "task_min",
         "uid",
         "umask",
+        "unguarded",
         "user",
         "variables",
     )
@@ -76,6 +77,8 @@ class Order:
         self.prolog: str | None = message.get("prolog")
         self.epilog: str | None = message.get("epilog")
         self.hook_timeout_s: float = message.get("hook_timeout_s", 60.0)
+        #: A line for the job's end needs no run file: the job ended while it waited.
+        self.unguarded: bool = message.get("unguarded", False)
         #: Further variables, stronger than the environment's.
         self.variables: dict[str, str] = message.get("variables", {})
         #: zlib-compressed JSON object of strings; None: a small default environment.

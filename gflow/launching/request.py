@@ -111,6 +111,47 @@ def forget(job_id: int, attempt: int) -> bytes:
     return protocol.pack({"t": "forget", "job_id": job_id, "attempt": attempt})
 
 
+def conclude(
+    job: Job, *, env: bytes | None, timeout_s: float, variables: Mapping[str, str]
+) -> bytes:
+    """Run the line for the job's end, which is final and durable, and forget its attempt.
+
+    At most once, however often it is asked for: a run file is the right to it, unless the job ended
+    while it waited for another attempt. ``variables`` are those of a start. A failure is reported
+    as ``trouble``.
+    """
+    spec = job.spec
+    ended = {
+        "GFLOW_JOB_STATE": job.state.value,
+        "GFLOW_JOB_REASON": (job.reason or "")[:1000],
+        "GFLOW_EXIT_CODE": "" if job.exit_code is None else str(job.exit_code),
+        "GFLOW_SIGNAL": "" if job.signal is None else str(job.signal),
+    }
+    message: Message = {
+        "t": "conclude",
+        "job_id": job.id,
+        "attempt": job.attempt,
+        "name": spec.name,
+        "user": spec.user,
+        "uid": spec.uid,
+        "gid": spec.gid,
+        "command": ["bash", "-c", spec.on_end],
+        "cwd": spec.cwd,
+        "array_id": job.array_id,
+        "task": job.task,
+        "cpus": spec.resources.cpus,
+        "memory_bytes": spec.resources.memory_bytes,
+        "umask": spec.umask,
+        "nice": spec.nice,
+        "rlimits": spec.rlimits,
+        "grace_period_s": 0.0,
+        "variables": {**variables, **ended},
+        "hook_timeout_s": timeout_s,
+        "unguarded": job.started_at is None,
+    }
+    return protocol.pack(message, (env, None, None))
+
+
 def expire(jobs: Iterable[Mapping[str, Any]]) -> bytes:
     """Delete the logs of jobs that history has forgotten: each {id, array_id, task}."""
     rows = [[job["id"], job.get("array_id"), job.get("task")] for job in jobs]

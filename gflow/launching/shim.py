@@ -15,7 +15,7 @@ import time
 import zlib
 from typing import NoReturn
 
-from gflow.launching import command, environment, hook, oom, prctl, tree, usage
+from gflow.launching import command, ending, environment, hook, oom, output, prctl, tree, usage
 from gflow.launching.command import CannotStart, Conditions, Program
 from gflow.launching.ending import Ending
 from gflow.launching.journal import Journal
@@ -154,16 +154,20 @@ class Shim:
     def _start_in_group(self, program: Program, conditions: Conditions) -> int:
         """Start the command in a control group of its own, if there are any; its pid."""
         order, place = self._order, self._place
+
+        def open_log() -> int | None:
+            return output.open_log(order, place.logs)
+
         group = place.group(order.job_id, order.attempt)
         if group is None:
-            return command.start(order, program, place.logs, conditions)
+            return command.start(order, program, open_log, conditions)
         try:
             group.make()
             group.enter()
         except OSError:
-            return command.start(order, program, place.logs, conditions)
+            return command.start(order, program, open_log, conditions)
         try:
-            return command.start(order, program, place.logs, conditions)
+            return command.start(order, program, open_log, conditions)
         finally:
             try:
                 group.leave()
@@ -172,7 +176,7 @@ class Shim:
                 pass  # a stroke against the group would hit this process: it is not used then
 
     def _fail(self, error: CannotStart) -> None:
-        self._end_rest()
+        ending.end_rest()
         facts = {"message": str(error), "transient": error.transient, "hold": error.hold}
         if error.transient:
             self._journal.discard()  # the same attempt may be tried again
@@ -211,19 +215,11 @@ class Shim:
             if value is not None
         }
         failure = hook.run(path, self._order, self._order.hook_timeout_s, outcome)
-        self._end_rest()
+        ending.end_rest()
         if failure is not None:
             facts = {"message": f"epilog {path} failed: {failure}"}
             self._journal.note("trouble", facts)
             self._reporter.send("trouble", facts)
-
-    def _end_rest(self) -> None:
-        """SIGKILL for what a hook left, until it is gone."""
-        rest = Ending(lambda: tree.descendants(os.getpid()))
-        while _has_children():
-            rest.begin(0.0)
-            rest.act()
-            signal.sigtimedwait(WAITED_FOR, rest.timeout_s(_LONGEST_WAIT_S))
 
     def _reap(self) -> bool:
         """Collect every child that ended. False: there are no children, thus no descendants."""
@@ -287,16 +283,6 @@ class Shim:
         if self._order.script is None:
             return
         _unlink(self._place.spool_path(self._order.job_id, self._order.attempt))
-
-
-def _has_children() -> bool:
-    """Reap what has ended; whether anything is left."""
-    while True:
-        try:
-            if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                return True
-        except ChildProcessError:
-            return False
 
 
 def _unlink(path: str) -> None:

@@ -112,6 +112,8 @@ class Spec:
     params: tuple[tuple[str, str], ...] = ()
     #: What an array's tasks differ in (see :mod:`gflow.model.parameter`); a task has ``params``.
     sweep: Sweep = ()
+    #: A line for the shell, run as the submitter once the job has ended for good; None: nothing is.
+    on_end: str | None = None
     #: Free text shown by ``show``.
     comment: str | None = None
     #: ((name, value), …): what a client wants to find again; means nothing to us.

@@ -21,7 +21,7 @@ _SPEC = {field.name: field for field in fields(Spec)}
 #: Who a job belongs to and what tasks it has never changes.
 _FIXED = frozenset({"user", "uid", "gid", "array"})
 #: What may change while an attempt is active.
-_LATE = frozenset({"priority", "time_limit_s", "name", "comment", "requeue", "retries"})
+_LATE = frozenset({"priority", "time_limit_s", "name", "comment", "requeue", "retries", "on_end"})
 #: Not in the spec: facts of their own.
 _OWN = frozenset({"priority", "top", "array_limit"})
 

@@ -15,6 +15,7 @@ from gflow.model.event import Event, Hold
 from gflow.model.job import Job
 from gflow.model.state import ACTIVE
 from gflow.supervisor import clock, recovery
+from gflow.supervisor.conclusion import Conclusions
 
 if TYPE_CHECKING:
     from gflow.supervisor.reactor import Reactor
@@ -29,6 +30,7 @@ class Attempts:
 
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
+        self._conclusions = Conclusions(reactor)
         #: (position, job id, attempt): run files that go once the position is durable.
         self._forgets: deque[tuple[int, int, int]] = deque()
         #: Run files of unknown jobs that are being looked up.
@@ -156,4 +158,10 @@ class Attempts:
         durable = self._reactor.persister.link.durable
         while self._forgets and self._forgets[0][0] <= durable:
             _, job_id, attempt = self._forgets.popleft()
-            self._reactor.launcher.forget(job_id, attempt)
+            self._conclusions.over(job_id, attempt)
+
+    def on_ended_waiting(self, job: Job) -> None:
+        """A job that had run before ended while it waited for another attempt."""
+        if job.attempt and job.spec.on_end is not None:
+            position = self._reactor.persister.link.add(())
+            self._forgets.append((position, job.id, job.attempt))

@@ -80,6 +80,10 @@ class LauncherPort(Port):
         """The final record of the attempt is durable: what it left may go."""
         self.send(request.forget(job_id, attempt))
 
+    def conclude(self, frame: bytes) -> None:
+        """The same, and the job's own line is to run (:func:`request.conclude`)."""
+        self.send(frame)
+
     def expire(self, jobs: list[dict[str, Any]]) -> None:
         """History has forgotten these jobs: their logs may go."""
         self.send(request.expire(jobs))

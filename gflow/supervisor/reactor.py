@@ -31,7 +31,7 @@ from gflow.model.event import (
 from gflow.model.job import Job, Spec
 from gflow.model.record import Key, Record
 from gflow.model.resources import Capacity, Card
-from gflow.model.state import LIVE, TERMINAL, Instant
+from gflow.model.state import LIVE, TERMINAL, Instant, State
 from gflow.persistence.link import Link
 from gflow.scheduling.scheduler import Scheduler
 from gflow.supervisor import clock, machine
@@ -184,8 +184,7 @@ class Reactor:
         for name in _blob_names(job.spec):
             held = self.blobs.get(name)
             if held is None:
-                answer = await self.persister.query("blob", {"hash": name})
-                held = next((r for _, r in answer.records if isinstance(r, bytes)), None)
+                held = await self.stored_blob(name)
             if held is None:
                 raise Refused(
                     Refused.CONFLICT,
@@ -194,6 +193,11 @@ class Reactor:
             data[name] = held
         if job.state in TERMINAL:
             self.blobs.claim(job_id, _blob_names(job.spec), data)
+
+    async def stored_blob(self, name: str) -> bytes | None:
+        """A blob that the store still has. Raises Refused when it cannot be asked."""
+        answer = await self.persister.query("blob", {"hash": name})
+        return next((r for _, r in answer.records if isinstance(r, bytes)), None)
 
     # --- into the core --------------------------------------------------------------------------
 
@@ -297,6 +301,8 @@ class Reactor:
         if changed.state in TERMINAL:
             self.tally.ended[changed.state] += 1
             self._releases.append(changed.job_id)
+            if isinstance(item, Job) and changed.before is State.PENDING:
+                self.attempts.on_ended_waiting(item)
             for future in self._ended.pop(changed.job_id, ()):
                 if not future.done():
                     future.set_result(None)
@@ -413,13 +419,16 @@ class Reactor:
             prolog=self.config["hooks"]["prolog"],
             epilog=self.config["hooks"]["epilog"],
             hook_timeout_s=self.config["hooks"]["timeout_s"],
-            variables={
-                **{parameter.variable(name): value for name, value in spec.params},
-                **dict.fromkeys(
-                    self.config["gpus"]["visibility_variables"], self.cards.visible(order.gpu_ids)
-                ),
-            },
+            variables=self.variables(spec, order.gpu_ids),
         )
+
+    def variables(self, spec: Spec, gpu_ids: tuple[int, ...]) -> dict[str, str]:
+        """What a command of this spec finds in its environment, its cards as their vendors say."""
+        visible = self.cards.visible(gpu_ids)
+        return {
+            **{parameter.variable(name): value for name, value in spec.params},
+            **dict.fromkeys(self.config["gpus"]["visibility_variables"], visible),
+        }
 
     # --- life -----------------------------------------------------------------------------------
 

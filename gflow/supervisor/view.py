@@ -163,6 +163,7 @@ def _spec_record(spec: Spec) -> Record:
         "group": spec.group,
         "group_limit": spec.group_limit,
         "kill_on_invalid_dependency": spec.kill_on_invalid_dependency,
+        "on_end": spec.on_end,
         "comment": spec.comment,
         "params": dict(spec.params),
         "sweep": {name: len(rows) for names, rows in spec.sweep for name in names},

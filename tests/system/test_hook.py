@@ -77,6 +77,37 @@ def test_bad_epilog(new_machine: NewMachine, tmp_path: Path, text: str) -> None:
     eventually(lambda: "epilog" in log.read_text())
 
 
+def test_on_end_runs_at_the_final_end(new_machine: NewMachine, tmp_path: Path) -> None:
+    """Not before a retry, and once; also when it is cancelled while it waits for another."""
+    machine = new_machine()
+    machine.start()
+    line = f"echo $GFLOW_JOB_ID.$GFLOW_ATTEMPT $GFLOW_JOB_STATE >> {tmp_path}/ended"
+    first = machine.submit("--retries", "1", "--on-end", line, "--", "false")
+    assert machine.wait(first) == 1
+    second = machine.submit("--retry", "any:1", "--retry-delay", "1h", "--on-end", line, "false")
+    eventually(lambda: machine.job(second)["attempts"])
+    assert machine.ctl("cancel", str(second)).returncode == 0
+    told = tmp_path / "ended"
+    eventually(lambda: told.exists() and len(told.read_text().splitlines()) == 2)
+    assert told.read_text() == f"{first}.2 FAILED\n{second}.1 CANCELLED\n"
+
+
+def test_on_end_outlives_a_restart(new_machine: NewMachine, tmp_path: Path) -> None:
+    """A job that ended while no supervisor ran has its line run, with its own environment."""
+    machine = new_machine(MARK="mine")
+    machine.start()
+    line = f"echo $MARK $GFLOW_EXIT_CODE > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/ended"
+    go = tmp_path / "go"
+    wait = f"until [ -e {go} ]; do sleep 0.05; done; exit 5"
+    job = machine.submit("--on-end", line, "--", "sh", "-c", wait)
+    eventually(lambda: machine.job(job)["state"] == "RUNNING")
+    machine.kill()
+    go.touch()
+    machine.start()
+    eventually((tmp_path / "ended").exists)
+    assert (tmp_path / "ended").read_text() == "mine 5\n"
+
+
 def test_relative_path(new_machine: NewMachine) -> None:
     """A hook has an absolute path, or the supervisor does not start."""
     code, words = new_machine(GFLOW_HOOKS__PROLOG="prolog.sh").refuse_to_start()
