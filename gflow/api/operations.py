@@ -133,6 +133,8 @@ class Operations(Protocol):
     ) -> Record:
         """``{"job_ids": […], "durable": bool}``, whole or not at all.
 
+        ``advice`` comes along when a request is far above what its command used before: sentences.
+
         One array: its one id, and ``"array_tasks": n``.
         ``wait``: answer after the commit (or after ``ack_timeout_s``, with ``durable`` false).
         ``key``: an Idempotency-Key; the same key of the same uid returns the same answer.

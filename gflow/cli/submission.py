@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from gflow.api import client, wire
 from gflow.api.wire import Unreachable
-from gflow.cli import following, outcome, rehearsal, request, sweeping, wording
+from gflow.cli import following, likeness, outcome, rehearsal, request, selection, sweeping, wording
 from gflow.cli.command import EXIT_FAILED, EXIT_USAGE, Failure, Parser, written
 from gflow.cli.session import Session
 
@@ -53,6 +54,11 @@ def add_options(parser: Parser) -> None:
     add("--wrap", metavar="LINE", help="a line for bash, instead of a command")
     add("--rlimit", action="append", type=written(_rlimit), metavar="NAME=SOFT[:HARD]")
     add("--kill-on-invalid-dep", action="store_true", help="cancel it when it can never start")
+    add(
+        "--like",
+        metavar="JOB",
+        help="what is not named here: as much as this job was measured to use, and some room",
+    )
     sweeping.add_options(parser)
 
 
@@ -102,12 +108,25 @@ def make_specs(options: argparse.Namespace, session: Session) -> list[dict[str, 
             spec["array_limit"] = options.array_limit
         return spec
 
-    if not options.sweep:
-        return [make(options.words)]
-    found = sweeping.specs(options.sweep, options.words, make)
+    like = _record_to_be_like(options.like, session)
+    if options.sweep:
+        found = sweeping.specs(options.sweep, options.words, make)
+    else:
+        found = [make(options.words)]
+    if like is not None:
+        session.warn({likeness.fill(spec, like): None for spec in found}.popitem()[0])
     if len(found) > 1 and (options.array is not None or options.array_limit is not None):
         raise Failure("these jobs are no array: --group NAME%MAX bounds them", EXIT_USAGE)
     return found
+
+
+def _record_to_be_like(job: str | None, session: Session) -> dict[str, Any] | None:
+    if job is None:
+        return None
+    references = selection.references([job])
+    if len(references) != 1:
+        raise Failure(f"--like takes one job, not {len(references)}: 7, 7_3, @", EXIT_USAGE)
+    return _reached(session, lambda: session.client.job(references[0]))
 
 
 def make_spec(options: argparse.Namespace, session: Session) -> dict[str, Any]:
@@ -137,15 +156,23 @@ def make_spec(options: argparse.Namespace, session: Session) -> dict[str, Any]:
 def _submit(
     spec: dict[str, Any] | list[dict[str, Any]], session: Session, key: str, *, durable: bool = True
 ) -> dict[str, Any]:
+    answer = _reached(session, lambda: session.client.submit_specs(spec, durable=durable, key=key))
+    for sentence in answer.get("advice", ()):
+        session.warn(sentence)
+    return answer
+
+
+def _reached(session: Session, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The answer, of a supervisor that is started for it if need be and allowed."""
     try:
-        return session.client.submit_specs(spec, durable=durable, key=key)
+        return ask()
     except Unreachable:
         from gflow.cli import spawning
 
         if not spawning.may_start_by_itself():
             raise
         spawning.start(session.runtime_dir, None)
-    return session.client.submit_specs(spec, durable=durable, key=key)
+    return ask()
 
 
 def _run(spec: dict[str, Any], session: Session) -> int:

@@ -62,10 +62,13 @@ class AdmissionOperations:
         """Admit everything or nothing; see the protocol."""
         if key is None:
             ids, position = await self._admit(peer, submissions)
-            return await self._submitted(ids, position, wait)
-        ids = await self._once((peer.uid, key), lambda: self._admit(peer, submissions))
-        # The first answer may not have been durable; by now it is, or this waits for it.
-        return await self._submitted(ids, self._reactor.persister.link.add(()), wait)
+        else:
+            ids = await self._once((peer.uid, key), lambda: self._admit(peer, submissions))
+            # The first answer may not have been durable; by now it is, or this waits for it.
+            position = self._reactor.persister.link.add(())
+        answer = await self._submitted(ids, position, wait)
+        advice = self._reactor.habits.advice([one.spec for one in submissions])
+        return {**answer, "advice": advice} if advice else answer
 
     async def _once(
         self, key: tuple[int, str], admit: Callable[[], Awaitable[tuple[tuple[int, ...], int]]]

@@ -42,6 +42,7 @@ from gflow.supervisor.child import Child
 from gflow.supervisor.directory import Directory
 from gflow.supervisor.folder import Folders
 from gflow.supervisor.gpu_port import GpuPort
+from gflow.supervisor.habit import Habits
 from gflow.supervisor.id_block import IdBlock
 from gflow.supervisor.launcher_port import LauncherPort
 from gflow.supervisor.logger_port import LoggerPort
@@ -127,6 +128,8 @@ class Reactor:
         self.admission = asyncio.Lock()
         #: What happened since the supervisor began.
         self.tally = Tally()
+        #: What commands have used before.
+        self.habits = Habits()
         #: Ended jobs whose blobs leave memory once their records, and the blobs before, are saved.
         self._releases: deque[int] = deque()
         #: (position, key): what may leave memory once the position is durable.
@@ -301,8 +304,10 @@ class Reactor:
         if changed.state in TERMINAL:
             self.tally.ended[changed.state] += 1
             self._releases.append(changed.job_id)
-            if isinstance(item, Job) and changed.before is State.PENDING:
-                self.attempts.on_ended_waiting(item)
+            if isinstance(item, Job):
+                self.habits.note(item)
+                if changed.before is State.PENDING:
+                    self.attempts.on_ended_waiting(item)
             for future in self._ended.pop(changed.job_id, ()):
                 if not future.done():
                     future.set_result(None)

@@ -149,9 +149,10 @@ class Service:
         reactor.meter.take()  # what load and recovery took is no gap that anybody waited for
         ready(line)
         notify("READY=1")
-        watching = asyncio.ensure_future(self._keep_socket())
+        beside = [asyncio.ensure_future(task) for task in (self._keep_socket(), self._learn())]
         await self._ending.wait()
-        watching.cancel()
+        for task in beside:
+            task.cancel()
         return await self._end()
 
     async def _first_ids(self) -> None:
@@ -160,6 +161,12 @@ class Service:
             await self._reactor.ids.reserve(1)
         except Refused as error:
             log.error("%s", error)
+
+    async def _learn(self) -> None:
+        try:
+            await self._reactor.habits.learn(self._reactor.persister)
+        except Refused as error:
+            log.warning("what commands used before is not known: %s", error)
 
     def _ready_line(self) -> str:
         counts = self._reactor.scheduler.counts()

@@ -28,3 +28,18 @@ def test_efficiency(machine: Machine) -> None:
     assert one["job_id"] == job
     assert one["measures"]["memory_bytes"]["asked"] == 1 << 30
     assert 0 < one["measures"]["memory_bytes"]["share"] < 0.5
+
+
+def test_requests_are_compared_with_what_was_used(machine: Machine) -> None:
+    """A submission far above earlier runs says so on stderr, after a restart too; --like takes what
+    they used."""
+    job = machine.submit("--memory", "1G", "--", "sleep", "0.01")
+    machine.wait(job)
+    machine.kill()
+    machine.start()
+    greedy = ("--time", "2-0", "--", "sleep", "0.02")
+    eventually(lambda: "far above" in machine.ctl("submit", "--hold", *greedy).stderr)
+    answer = machine.ctl("submit", "--parsable", "--like", str(job), "--", "true")
+    assert answer.stdout.strip().isdigit() and f"like job {job}: --mem 64M" in answer.stderr
+    record = machine.job(int(answer.stdout))
+    assert (record["time_limit_s"], record["resources"]["memory_bytes"]) == (60.0, 64 << 20)
