@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from gflow.api import location, wire
+from gflow.api import location, surroundings, wire
 from gflow.api.wire import Broken, Refusal, Unreachable, Wire
 
 Record = dict[str, Any]
@@ -91,10 +91,10 @@ class Client:
 
         ``command`` is an argument list, or a line for the shell. ``fields`` are those of a spec
         (DESIGN, section 7: ``script``, ``name``, ``cwd``, ``env``, ``priority``, ``array``, …) and
-        of its resources (``cpus``, ``memory_bytes``, ``gpus``, …). Folder, environment and umask
-        are the caller's unless given.
+        of its resources (``cpus``, ``memory_bytes``, ``gpus``, …). Folder, environment, umask,
+        niceness and limits are the caller's unless given.
         """
-        spec: Record = {"cwd": os.getcwd(), "umask": current_umask(), **fields}
+        spec: Record = {"cwd": os.getcwd(), **surroundings.here(), **fields}
         if "env" not in spec:
             spec["env"] = environment()
         if command is not None:
@@ -544,12 +544,3 @@ def environment() -> dict[str, str]:
             continue
         variables[name] = value
     return variables
-
-
-def current_umask() -> int:
-    """This process's umask (proc(5), /proc/PID/status), without setting it."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-        for line in file:
-            if line.startswith("Umask:"):
-                return int(line.split()[1], 8)
-    return 0o022

@@ -63,7 +63,7 @@ def parse_references(text: str) -> list[str]:
             continue
         array, underscore, numbers = item.rpartition("_")
         first, dash, last = numbers.partition("-")
-        if not dash:
+        if not (dash and first and last):
             parse_reference(item)
             jobs.append(item)
         else:

@@ -11,9 +11,9 @@ import re
 #: A hundred years; longer is a slip of the keyboard.
 MAX_DURATION_S = 100 * 366 * 86400.0
 MAX_SIZE_BYTES = 2**53
-#: getrlimit(2), without RLIMIT_.
+#: getrlimit(2), without RLIMIT_; LOCKS means nothing since Linux 2.4.25.
 RLIMITS = (
-    *("AS", "CORE", "CPU", "DATA", "FSIZE", "LOCKS", "MEMLOCK", "MSGQUEUE"),
+    *("AS", "CORE", "CPU", "DATA", "FSIZE", "MEMLOCK", "MSGQUEUE"),
     *("NICE", "NOFILE", "NPROC", "RSS", "RTPRIO", "RTTIME", "SIGPENDING", "STACK"),
 )
 #: setrlimit(2): RLIM_INFINITY as Python's resource module shows it.

@@ -20,6 +20,7 @@ from gflow.api import field
 from gflow.api.field import Invalid
 from gflow.api.operations import JobReference, Peer, Submission
 from gflow.api.quantity import nearest, quoted
+from gflow.api.surroundings import Limit
 from gflow.errors import Refused
 from gflow.model import parameter
 from gflow.model.job import ArraySpec, Dependency, Spec
@@ -131,7 +132,8 @@ class Parser:
     """Specs of one request.
 
     ``references`` gives the id of every job that dependencies name otherwise than by id, and may
-    grow between specs. ``request`` is the Idempotency-Key.
+    grow between specs. ``request`` is the Idempotency-Key. ``inherited`` are limits that a job has
+    without asking: they are left out of its spec.
     """
 
     def __init__(
@@ -141,8 +143,10 @@ class Parser:
         max_array_tasks: int = 1_000_000,
         references: References | None = None,
         request: str | None = None,
+        inherited: frozenset[Limit] = frozenset(),
     ) -> None:
         self._peer = peer
+        self._inherited = inherited
         self._max_array_tasks = max_array_tasks
         self._references: References = {} if references is None else references
         self._request = request
@@ -163,6 +167,9 @@ class Parser:
             values = _checked(raw, FIELDS, "job")
             script = yield from self._script(values)
             environment = yield from self._environment(values)
+            if "rlimits" in values:
+                limits = values["rlimits"]
+                values["rlimits"] = tuple([one for one in limits if one not in self._inherited])
             spec = self._spec(values, script, environment)
         except Invalid as error:
             raise Refused(Refused.INVALID, f"cannot submit job: {error}") from None

@@ -38,9 +38,12 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_Formatter, **options)
+        #: What was wrong with the words; empty: nothing.
+        self.complaint = ""
 
     def error(self, message: str) -> NoReturn:
         """One sentence, exit 2."""
+        self.complaint = message
         print(f"{self.prog}: {rendering.escape(message)}; see {self.prog} --help", file=sys.stderr)
         raise SystemExit(EXIT_USAGE)
 

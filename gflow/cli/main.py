@@ -6,6 +6,8 @@ Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 69 no supervisor; 75 try
 
 from __future__ import annotations
 
+import argparse
+import errno
 import os
 import sys
 from importlib import import_module
@@ -63,6 +65,14 @@ COMMANDS = {
     "completion": ("completion", "print a completion script for bash, zsh or fish"),
 }
 
+#: Exit code → kind of the error that ``--json`` prints, where the supervisor names none.
+_KINDS = {
+    EXIT_FAILED: "failed",
+    EXIT_USAGE: "usage",
+    EXIT_NO_SUPERVISOR: "unreachable",
+    EXIT_TRY_LATER: "unavailable",
+    EXIT_BUG: "internal",
+}
 #: Reading end of a pipe is gone: whoever closed it has what it wanted.
 _EXIT_PIPE_CLOSED = 0
 _EXIT_INTERRUPTED = 130
@@ -70,10 +80,10 @@ _EXIT_INTERRUPTED = 130
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command line; never raises but for SystemExit with a usage error's code."""
-    words = sys.argv[1:] if argv is None else argv
+    line = _Line(sys.argv[1:] if argv is None else argv)
     _open_closed_streams()
     try:
-        code = _run(words)
+        code = line.run()
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -84,64 +94,88 @@ def main(argv: list[str] | None = None) -> int:
         return _EXIT_INTERRUPTED
     except OSError as error:
         _forget_stdout()
-        name = f"{error.filename}: " if error.filename else ""
-        return _complain(f"{name}{error.strerror or error}", EXIT_FAILED)
+        return _say(_words_of(error), EXIT_FAILED)
 
 
-def _run(words: list[str]) -> int:
-    try:
-        return _dispatch(words)
-    except Unreachable as error:
-        return _complain(f"{error}; start one with: gflowctl start", EXIT_NO_SUPERVISOR)
-    except Refusal as error:
-        if error.status == 503:
-            return _complain(str(error), EXIT_TRY_LATER)
-        return _complain(str(error), EXIT_BUG if error.kind == "internal" else EXIT_FAILED)
-    except Broken as error:
-        return _complain(str(error), EXIT_TRY_LATER)
-    except Failure as error:
-        return _complain(str(error), error.code)
-    except GrammarError as error:
-        return _complain(str(error), EXIT_USAGE)
-    except ConfigError as error:
-        return _complain(str(error), EXIT_FAILED)
-    except OSError:
-        raise
-    except Exception as error:
-        if os.environ.get("GFLOW_TRACEBACK"):
+class _Line:
+    """One command line, from its words to its exit code.
+
+    With ``--json`` an error is on standard output too, as ``{"error": {"kind", "message"}}``,
+    unless the command has said something there before.
+    """
+
+    def __init__(self, words: list[str]) -> None:
+        self._words = words
+        self._as_json = False
+        self._session: Session | None = None
+
+    def run(self) -> int:
+        """Run it; OSError is the caller's, all else becomes a sentence and a code."""
+        try:
+            return self._dispatch()
+        except Unreachable as error:
+            return self._complain(f"{error}; start one with: gflowctl start", EXIT_NO_SUPERVISOR)
+        except Refusal as error:
+            failed = EXIT_BUG if error.kind == "internal" else EXIT_FAILED
+            code = EXIT_TRY_LATER if error.status == 503 else failed
+            return self._complain(str(error), code, error.kind)
+        except Broken as error:
+            return self._complain(str(error), EXIT_TRY_LATER)
+        except Failure as error:
+            return self._complain(str(error), error.code)
+        except GrammarError as error:
+            return self._complain(str(error), EXIT_USAGE)
+        except ConfigError as error:
+            return self._complain(str(error), EXIT_FAILED)
+        except OSError:
             raise
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return _complain(
-            f"this is a bug: {what}; GFLOW_TRACEBACK=1 shows where, please report it", EXIT_BUG
-        )
+        except Exception as error:
+            if os.environ.get("GFLOW_TRACEBACK"):
+                raise
+            what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            return self._complain(
+                f"this is a bug: {what}; GFLOW_TRACEBACK=1 shows where, please report it", EXIT_BUG
+            )
 
-
-def _dispatch(words: list[str]) -> int:
-    runtime_dir, as_json, rest = _leading_options(words)
-    if not rest:
-        print(help_text())
-        return 0
-    name, *arguments = rest
-    if name == "help":
-        name, *arguments = [*arguments[:1], "--help"] if arguments else ["--help"]
-        if name == "--help":
+    def _dispatch(self) -> int:
+        runtime_dir, self._as_json, rest = _leading_options(self._words)
+        if not rest:
             print(help_text())
             return 0
-    if name not in COMMANDS:
-        from gflow.api.quantity import nearest
+        name, *arguments = rest
+        if name == "help":
+            name, *arguments = [*arguments[:1], "--help"] if arguments else ["--help"]
+            if name == "--help":
+                print(help_text())
+                return 0
+        if name not in COMMANDS:
+            from gflow.api.quantity import nearest
 
-        near = nearest(name, [*COMMANDS])
-        hint = f"; did you mean {near}?" if near else ""
-        return _complain(f"there is no command {rendering.quoted(name)}{hint}", EXIT_USAGE)
-    module = import_module(f"gflow.cli.{COMMANDS[name][0]}")
-    parser = build_parser(name)
-    options = parser.parse_args(arguments)
-    session = Session(options.runtime_dir or runtime_dir, options.json or as_json)
-    try:
-        code: int = module.run(name, options, session)
-        return code
-    finally:
-        session.close()
+            near = nearest(name, [*COMMANDS])
+            hint = f"; did you mean {near}?" if near else ""
+            raise Failure(f"there is no command {rendering.quoted(name)}{hint}", EXIT_USAGE)
+        module = import_module(f"gflow.cli.{COMMANDS[name][0]}")
+        options = self._parse(build_parser(name), arguments)
+        self._as_json = options.json or self._as_json
+        self._session = Session(options.runtime_dir or runtime_dir, self._as_json)
+        try:
+            code: int = module.run(name, options, self._session)
+            return code
+        finally:
+            self._session.close()
+
+    def _parse(self, parser: Parser, arguments: list[str]) -> argparse.Namespace:
+        try:
+            return parser.parse_args(arguments)
+        except SystemExit:
+            if parser.complaint and (self._as_json or "--json" in arguments):
+                _print_error("usage", parser.complaint)
+            raise
+
+    def _complain(self, message: str, code: int, kind: str | None = None) -> int:
+        if self._as_json and not (self._session and self._session.has_answered):
+            _print_error(kind or _KINDS.get(code, "failed"), message)
+        return _say(message, code)
 
 
 def build_parser(name: str) -> Parser:
@@ -197,7 +231,22 @@ def help_text() -> str:
     return "\n".join(lines)
 
 
-def _complain(message: str, code: int) -> int:
+def _print_error(kind: str, message: str) -> None:
+    import json
+
+    print(json.dumps({"error": {"kind": kind, "message": message}}), flush=True)
+
+
+def _words_of(error: OSError) -> str:
+    words = error.strerror or str(error)
+    if error.filename:
+        return f"{error.filename}: {words}"
+    if error.errno == errno.ENOSPC:
+        return f"cannot write the answer: {words}"  # a full disk below standard output
+    return words
+
+
+def _say(message: str, code: int) -> int:
     try:
         print(f"gflowctl: {rendering.escape(message)}", file=sys.stderr)
     except OSError:

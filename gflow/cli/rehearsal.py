@@ -39,7 +39,7 @@ def show(specs: list[dict[str, Any]], session: Session) -> int:
     return 0
 
 
-_ELSEWHERE = frozenset({"command", "script", "args", "params", "sweep", "env"})
+_ELSEWHERE = frozenset({"command", "script", "args", "params", "sweep", "env", "rlimits"})
 
 
 def _counted(specs: list[dict[str, Any]]) -> str:

@@ -18,6 +18,8 @@ class Session:
         self.runtime_dir = runtime_dir
         #: Print JSON and nothing else.
         self.as_json = as_json
+        #: The command has begun to print its JSON.
+        self.has_answered = False
         self.client = Client(runtime_dir)
 
     def close(self) -> None:
@@ -35,12 +37,14 @@ class Session:
 
     def print_json(self, value: Any) -> None:
         """The one JSON value of the command."""
+        self.has_answered = True
         print(json.dumps(value))
 
     def print_json_list(self, values: Iterable[Any]) -> None:
         """A JSON list, written as its items come."""
         separator = "["
         for value in values:
+            self.has_answered = True
             sys.stdout.write(separator + json.dumps(value))
             separator = ",\n"
         print("[]" if separator == "[" else "]")

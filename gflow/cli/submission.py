@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from gflow.api import client, wire
+from gflow.api import client, surroundings, wire
 from gflow.api.wire import Unreachable
 from gflow.cli import following, likeness, outcome, rehearsal, request, selection, sweeping, wording
 from gflow.cli.command import EXIT_FAILED, EXIT_USAGE, Failure, Parser, written
@@ -142,12 +142,12 @@ def make_spec(options: argparse.Namespace, session: Session) -> dict[str, Any]:
         request.check_text(word, "an argument")
     spec.update(request.collect(options))
     spec["cwd"] = _folder(options.chdir)
-    spec["umask"] = client.current_umask()
+    spec = {**surroundings.here(), **spec}
     environment = _environment(options.export, session)
     if environment is not None:
         spec["env"] = environment
     if options.rlimit:
-        spec["rlimits"] = {name: [soft, hard] for name, soft, hard in options.rlimit}
+        spec["rlimits"].update({name: [soft, hard] for name, soft, hard in options.rlimit})
     if options.kill_on_invalid_dep:
         spec["kill_on_invalid_dependency"] = True
     return spec

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import Any
 
 from gflow.cli.command import EXIT_USAGE, Failure, Parser
 from gflow.cli.session import Session
@@ -16,9 +17,9 @@ def configure(name: str, parser: Parser) -> None:
 
 
 def run(name: str, options: argparse.Namespace, session: Session) -> int:
-    """Show it until ``q``."""
+    """Show it until ``q``; with ``--json`` once."""
     if session.as_json:
-        raise Failure("top draws on a terminal; for JSON: gflowctl queue --json", EXIT_USAGE)
+        return _once(options, session)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise Failure("top needs a terminal; gflowctl queue does not", EXIT_USAGE)
     session.client.ping()
@@ -29,4 +30,12 @@ def run(name: str, options: argparse.Namespace, session: Session) -> int:
     from gflow.cli.board import Board
 
     Board(session.runtime_dir, user=str(os.getuid()), mine=options.me).run()
+    return 0
+
+
+def _once(options: argparse.Namespace, session: Session) -> int:
+    """What the view would begin with."""
+    mine: dict[str, Any] = {"users": [str(os.getuid())]} if options.me else {}
+    status, jobs = session.client.status(), session.client.jobs(**mine)
+    session.print_json({"status": status, "jobs": jobs})
     return 0

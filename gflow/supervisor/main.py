@@ -11,6 +11,7 @@ import argparse
 import logging
 import multiprocessing
 import os
+import pwd
 import resource
 import sys
 from typing import Any, NoReturn
@@ -142,11 +143,26 @@ def _run(options: argparse.Namespace, tell: _Teller) -> int:
     handler = PipeHandler()
     log.addHandler(handler)
     log.setLevel(logging.INFO)
+    _complete_environment()
     children = _bear(options, config, folders, folder_lock, handler)
 
     from gflow.supervisor import service
 
     return service.run(config, flags, folders, children, tell.ready)
+
+
+def _complete_environment() -> None:
+    """What a login would have set: a job without an environment of its own gets ours."""
+    os.environ.setdefault("LANG", "C.UTF-8")
+    if all(name in os.environ for name in ("HOME", "USER", "SHELL")):
+        return
+    try:
+        entry = pwd.getpwuid(os.getuid())
+    except KeyError:
+        return  # nobody knows this user: nothing to say
+    os.environ.setdefault("HOME", entry.pw_dir)
+    os.environ.setdefault("USER", entry.pw_name)
+    os.environ.setdefault("SHELL", entry.pw_shell or "/bin/sh")
 
 
 def _say(sentence: str) -> None:

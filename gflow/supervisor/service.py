@@ -17,6 +17,7 @@ from typing import Any
 
 import gflow
 from gflow import config as configuration
+from gflow.api import surroundings
 from gflow.api.server import Limits, Server
 from gflow.compat.listener import CompatServer, bind
 from gflow.config import Config
@@ -61,6 +62,7 @@ def run(
 
     Raises StoreError when the store cannot be opened.
     """
+    inherited = surroundings.limits()
     # First of all: a port that somebody else has is a reason not to start.
     loopback = bind(config["http"]["listen"]) if config["http"]["gflow_api"] else []
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -77,7 +79,7 @@ def run(
     gc.freeze()
     gc.enable()
     gc.set_threshold(*_COLLECT)
-    return loop.run_until_complete(Service(reactor, flags, loopback).live(ready))
+    return loop.run_until_complete(Service(reactor, flags, inherited, loopback).live(ready))
 
 
 def _own_name() -> str:
@@ -94,6 +96,7 @@ class Service:
         self,
         reactor: Reactor,
         flags: dict[str, dict[str, Any]],
+        inherited: frozenset[surroundings.Limit],
         loopback: Sequence[socket.socket] = (),
     ) -> None:
         self._reactor = reactor
@@ -105,6 +108,7 @@ class Service:
         limits = Limits(
             connections=config["limits"]["connections"],
             array_tasks=config["limits"]["max_array_tasks"],
+            inherited=inherited,
         )
         system = config["access"]["mode"] == "system"
         allowed_uids = None if system else frozenset((0, os.getuid()))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 import time
 from pathlib import Path
@@ -19,10 +20,12 @@ def test_the_package_exports_the_client() -> None:
 
 
 def test_submission_takes_the_callers_surroundings(server: RunningServer, client: Client) -> None:
-    """Folder, umask and environment are the caller's; resources may be named directly."""
+    """Folder, limits and environment are the caller's; resources may be named directly."""
     job = client.submit(["true"], name="n", cpus=2, memory_bytes=5)
     spec = server.operations.submissions[0].spec
     assert job == 1 and spec.cwd == os.getcwd() and spec.env is not None
+    assert spec.nice == os.getpriority(os.PRIO_PROCESS, 0)
+    assert ("CORE", *resource.getrlimit(resource.RLIMIT_CORE)) in spec.rlimits
     assert (spec.resources.cpus, spec.resources.memory_bytes, spec.name) == (2, 5, "n")
 
 

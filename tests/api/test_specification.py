@@ -109,6 +109,13 @@ def test_every_field_arrives() -> None:
     assert spec.params == (("lr", "0.1"),)
 
 
+def test_what_is_inherited_anyway_is_left_out() -> None:
+    """Limits that the supervisor has itself are no part of a spec."""
+    inherited = frozenset({("CORE", 0, -1), ("NOFILE", 10, 20)})
+    raw = {"command": ["true"], "rlimits": {"CORE": [0, -1], "NOFILE": [5, 20]}}
+    assert Parser(PEER, inherited=inherited).parse(raw).spec.rlimits == (("NOFILE", 5, 20),)
+
+
 def test_dependencies_as_an_expression() -> None:
     """The command line's grammar is understood too, its mode included."""
     spec = parse(command=["true"], dependencies="afterok:1?afterany:2").spec

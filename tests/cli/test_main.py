@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -82,6 +83,38 @@ def test_a_refusal_is_exit_1(server: RunningServer, run: Run) -> None:
     assert result.err == "gflowctl: cannot find job 77: there is none\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "kind"),
+    [
+        (("show", "77"), 1, "not_found"),
+        (("wait", "1x"), 2, "usage"),
+        (("submit", "--nonsense", "true"), 2, "usage"),
+        (("queue", "--state", "ODD"), 2, "usage"),
+        (("check",), 70, "internal"),
+    ],
+)
+def test_with_json_an_error_is_json_too(
+    server: RunningServer, run: Run, words: tuple[str, ...], code: int, kind: str
+) -> None:
+    """Standard output is JSON whatever happens; the sentence is on standard error as ever."""
+    name, *rest = words
+    result = run(name, "--json", *rest)
+    error = json.loads(result.out)["error"]
+    assert (result.code, error["kind"]) == (code, kind)
+    assert error["message"] in result.err
+
+
+def test_with_json_no_supervisor_is_json(run: Run, tmp_path: Path) -> None:
+    """Scripts need not read sentences to learn that nobody is there."""
+    result = run("--json", "--runtime-dir", str(tmp_path), "queue")
+    assert (result.code, json.loads(result.out)["error"]["kind"]) == (69, "unreachable")
+
+
+def test_with_json_there_is_one_value(server: RunningServer, run: Run) -> None:
+    """A command that answers and fails prints its answer alone."""
+    assert json.loads(run("cancel", "--json", "77").out)["refused"]
+
+
 def test_an_internal_error_is_exit_70(server: RunningServer, run: Run) -> None:
     """A bug of the supervisor is told as such."""
     assert run("check").code == 70
@@ -121,7 +154,10 @@ def test_a_full_disk_is_told(server: RunningServer) -> None:
             timeout=60,
         )
     assert done.returncode == 1
-    assert b"No space left" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert (
+        b"cannot write the answer: No space left" in done.stderr
+        and len(done.stderr.splitlines()) == 1
+    )
 
 
 def test_closed_standard_streams_do_no_harm(server: RunningServer) -> None:

@@ -49,7 +49,7 @@ def test_options_become_a_spec(server: RunningServer, run: Run, tmp_path: Path) 
     assert (spec.name, spec.project, spec.comment, spec.group) == ("n", "proj", "c", "g")
     assert (spec.output_path, spec.error_path, spec.open_mode) == ("out/%j", "err", "append")
     assert spec.retries[0].times == 2 and spec.retry_delay_s == 30.0 and spec.requeue
-    assert spec.grace_period_s == 5.0 and spec.rlimits == (("NOFILE", 64, 64),)
+    assert spec.grace_period_s == 5.0 and ("NOFILE", 64, 64) in spec.rlimits
 
 
 def test_retries_groups_and_cards(server: RunningServer, run: Run) -> None:

@@ -14,6 +14,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from gflow.api.operations import Peer
+from gflow.api.surroundings import Limit
 from gflow.errors import Refused
 
 PROTOCOL = "1"
@@ -36,6 +37,8 @@ class Limits:
     #: Specs in one list.
     specs: int = 10_000
     array_tasks: int = 1_000_000
+    #: Resource limits that a job has without asking for them.
+    inherited: frozenset[Limit] = frozenset()
     #: Longest ``until=ended`` of one request.
     wait_s: float = 300.0
     #: Silence on an event stream, after which a comment line proves that it is alive.

@@ -95,7 +95,11 @@ class Routes:
         peer = await self._named(peer_of(request))
         references: dict[JobReference, int] = {}
         parser = Parser(
-            peer, max_array_tasks=self._limits.array_tasks, references=references, request=key
+            peer,
+            max_array_tasks=self._limits.array_tasks,
+            references=references,
+            request=key,
+            inherited=self._limits.inherited,
         )
         submissions: list[Submission] = []
         turn = Turn()

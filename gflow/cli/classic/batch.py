@@ -8,7 +8,7 @@ import shlex
 import sys
 from typing import Any, NoReturn
 
-from gflow.api import client, dialect, wire
+from gflow.api import client, dialect, surroundings, wire
 from gflow.api.client import Client
 from gflow.api.grammar import parse_reference
 from gflow.api.quantity import GrammarError
@@ -231,8 +231,8 @@ def _common(options: argparse.Namespace, base: Spec, translated: Spec) -> Spec:
             "Shared jobs must set a GPU memory limit. "
             "Use --gpu-memory (alias: --max-gpu-mem) with --shared."
         )
-    spec = {key: value for key, value in base.items() if not key.startswith("_")}
-    spec.update(cwd=os.getcwd(), umask=client.current_umask())
+    own = {key: value for key, value in base.items() if not key.startswith("_")}
+    spec = {**surroundings.here(), **own, "cwd": os.getcwd()}
     spec["env"] = {**client.environment(), "GFLOW_ARRAY_TASK_ID": "0"}
     spec.update(translated)
     name = dialect.normalised(options.name or str(translated.get("name", "")))

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from gflow.api import client as api
-from gflow.api import dialect
+from gflow.api import dialect, surroundings
 from gflow.api.client import Client
 from gflow.cli.classic import notation, queue, sheet
 from gflow.cli.command import Failure, Parser, whole, written
@@ -64,7 +64,7 @@ def again(record: Record) -> Record:
         "command": record["command"],
         "name": record["name"],
         "cwd": record["cwd"],
-        "umask": api.current_umask(),
+        **surroundings.here(),
         "env": {**api.environment(), "GFLOW_ARRAY_TASK_ID": str(dialect.task(record) or 0)},
         "priority": record["priority"],
         "resources": resources,
