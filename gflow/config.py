@@ -48,6 +48,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "idle_report_s": Setting(None, "duration", minimum=1),
         "idle_end_s": Setting(None, "duration", minimum=1),
         "idle_warning_s": Setting(600.0, "duration", minimum=0),
+        "idle_signal": Setting(None, "str", ("USR1", "USR2", "HUP", "INT", "TERM", "CONT")),
         "visibility_variables": Setting(["CUDA_VISIBLE_DEVICES"], "names"),
     },
     "scheduler": {

@@ -15,7 +15,7 @@ from gflow.api import sweep as sweeps
 from gflow.api.operations import JobReference
 from gflow.api.quantity import GrammarError, quoted
 from gflow.model import parameter
-from gflow.model.job import RetryRule
+from gflow.model.job import RetryRule, WarningSignal
 
 Check = Callable[[Any], Any]
 Range = tuple[int, int, int]
@@ -194,6 +194,23 @@ def command(value: Any) -> tuple[str, ...]:
 def strings(value: Any) -> tuple[tuple[str, str], ...]:
     """An object of strings, in its own order."""
     return tuple((line(name), line(item)) for name, item in mapping(value).items())
+
+
+def warning(value: Any) -> WarningSignal:
+    """``"B:USR1@60"`` (see :func:`quantity.parse_warning`), or the object that stands for it."""
+    if isinstance(value, str):
+        try:
+            value = quantity.parse_warning(line(value))
+        except GrammarError as error:
+            raise Invalid(f"cannot be used: {error}") from None
+    given = mapping(value)
+    if given.keys() - {"signal", "before_s", "tree"} or "signal" not in given:
+        raise Invalid("may have the keys signal, before_s and tree, and must have a signal")
+    return WarningSignal(
+        signal=integer(1, 64)(given["signal"]),
+        before_s=number(0, MAX_SECONDS)(given.get("before_s", quantity.WARNING_S)),
+        tree=boolean(given.get("tree", True)),
+    )
 
 
 # --- resources ----------------------------------------------------------------------------------

@@ -131,6 +131,26 @@ def parse_signal(text: str) -> int:
     return number
 
 
+#: Before the end, when nobody says how long (sbatch(1), --signal).
+WARNING_S = 60.0
+
+
+def parse_warning(text: str) -> dict[str, int | float | bool]:
+    """``{signal, before_s, tree}`` of ``USR1``, ``USR1@300`` (seconds or ``5m``), ``B:USR1@300``.
+
+    As sbatch(1), --signal: ``B:`` means the command alone, else every process of the job.
+    """
+    word = text.strip()
+    alone = word[:2].upper() == "B:"
+    name, at, time = (word[2:] if alone else word).partition("@")
+    before_s: float | None = WARNING_S
+    if at:
+        before_s = parse_duration(f"{time}s" if time.isascii() and time.isdigit() else time)
+    if before_s is None:
+        raise GrammarError(f"the signal {quoted(text)} needs a time before the end: USR1@60")
+    return {"signal": parse_signal(name), "before_s": before_s, "tree": not alone}
+
+
 def signal_name(number: int) -> str:
     """``SIGTERM``; the number in digits where there is no name."""
     import signal

@@ -29,6 +29,7 @@ _PLAIN = {
     "on_end": "on_end",
     "grace": "grace_period_s",
     "linger": "linger",
+    "signal": "warning",
     "array": "array",
 }
 _RESOURCES = {
@@ -53,6 +54,7 @@ CLEARABLE = {
     "comment": "comment",
     "on-end": "on_end",
     "grace": "grace_period_s",
+    "signal": "warning",
     "retries": "retries",
     "array-limit": "array_limit",
 }
@@ -138,6 +140,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="run it again when its end could not be seen",
     )
     add("--grace", type=written(_seconds), metavar="TIME", help="from SIGTERM to SIGKILL")
+    add(
+        "--signal",
+        type=written(quantity.parse_warning),
+        metavar="[B:]SIG[@TIME]",
+        help="to all its processes (B: its command) so long before the limit (USR1@60), "
+        "the reason in $GFLOW_SIGNAL_REASON_FILE",
+    )
     add("--linger", action="store_true", default=None, help="wait for what it left running")
     add(
         "--on-end",

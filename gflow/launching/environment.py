@@ -6,20 +6,24 @@ import json
 import os
 import zlib
 
-from gflow.launching import privilege, tree
+from gflow.launching import notice, privilege, tree
 from gflow.launching.order import Order
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG")
 
 
-def build(order: Order, mark: str, *, changes_user: bool) -> dict[str, str]:
+def build(order: Order, mark: str, reason_path: str, *, changes_user: bool) -> dict[str, str]:
     """All variables of the command: the submitter's, weaker than those about the allocation."""
-    return {**submitters(order, changes_user=changes_user), tree.MARK: mark}
+    return {
+        **submitters(order, changes_user=changes_user),
+        notice.VARIABLE: reason_path,
+        tree.MARK: mark,
+    }
 
 
 def submitters(order: Order, *, changes_user: bool) -> dict[str, str]:
-    """The same without the mark of the attempt, for what is no part of it.
+    """The same without what the attempt alone has, for what is no part of it.
 
     Without any of the submitter's own, those of a login: of his (``changes_user``) or of ours.
     """

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from gflow.launching import oom, output, protocol, reader, shim
+from gflow.launching import notice, oom, output, protocol, reader, shim
 from gflow.launching.command import Conditions
 from gflow.launching.conclusion import Conclusions
 from gflow.launching.custody import Custody, about
@@ -173,7 +173,21 @@ class Launcher:
             shim.run(order, self._place, self._conditions, self._lock_fd)
         self._custody.adopt_child(key, pid)
 
+    def _on_warn(self, message: Message, _: list[bytes | None]) -> None:
+        self._note_reason(message, message["left_s"])
+        if message["signal"]:
+            self._on_signal(message, [])
+
+    def _note_reason(self, message: Message, left_s: float) -> None:
+        """Let an attempt know why it is told to end, before it is."""
+        if not self._custody.watches((message["job_id"], message["attempt"])):
+            return
+        path = self._place.reason_path(message["job_id"], message["attempt"])
+        notice.write(path, message["reason"], left_s, public=self._conditions.system)
+
     def _on_kill(self, message: Message, _: list[bytes | None]) -> None:
+        if message.get("reason"):
+            self._note_reason(message, message["grace_period_s"])
         self._custody.kill((message["job_id"], message["attempt"]), message["grace_period_s"])
 
     def _on_signal(self, message: Message, _: list[bytes | None]) -> None:
@@ -182,6 +196,7 @@ class Launcher:
 
     def _on_forget(self, message: Message, _: list[bytes | None]) -> None:
         key = (message["job_id"], message["attempt"])
+        notice.remove(self._place.reason_path(*key))
         for path in (self._place.run_path(*key), self._place.spool_path(*key)):
             try:
                 os.unlink(path)
@@ -222,6 +237,7 @@ _HANDLERS: dict[str, Callable[[Launcher, Message, list[bytes | None]], None]] = 
     "start": Launcher._on_start,
     "kill": Launcher._on_kill,
     "signal": Launcher._on_signal,
+    "warn": Launcher._on_warn,
     "forget": Launcher._on_forget,
     "conclude": Launcher._on_conclude,
     "expire": Launcher._on_expire,

@@ -61,6 +61,10 @@ class Place:
     def spool_path(self, job_id: int, attempt: int) -> str:
         return f"{self.spool}/{job_id}.{attempt}"
 
+    def reason_path(self, job_id: int, attempt: int) -> str:
+        """See :mod:`gflow.launching.notice`."""
+        return f"{self.spool}/{job_id}.{attempt}.reason"
+
     def group(self, job_id: int, attempt: int) -> cgroup.Group | None:
         return cgroup.Group(f"{self.groups}/{job_id}.{attempt}") if self.groups else None
 

@@ -15,6 +15,15 @@ from gflow.launching.protocol import Message
 from gflow.model import action, event
 from gflow.model.job import Job, Process
 
+#: Cause of a kill or a warning → what the job is told.
+_REASONS = {
+    "timeout": "time limit",
+    "memory": "memory limit",
+    "idle": "idle gpu",
+    "cancel": "cancelled",
+    "requeue": "requeued",
+}
+
 FOREIGN_MESSAGE = "it was started by another machine or in another state folder"
 
 _OVER = frozenset(
@@ -89,6 +98,22 @@ def kill(order: action.Kill) -> bytes:
             "job_id": order.job_id,
             "attempt": order.attempt,
             "grace_period_s": order.grace_period_s,
+            "reason": _REASONS.get(order.cause, order.cause),
+        }
+    )
+
+
+def warn(order: action.Warn) -> bytes:
+    """Tell an attempt why it will end, and signal it; not answered."""
+    return protocol.pack(
+        {
+            "t": "warn",
+            "job_id": order.job_id,
+            "attempt": order.attempt,
+            "signal": order.signal,
+            "tree": order.tree,
+            "reason": _REASONS.get(order.cause, order.cause),
+            "left_s": order.left_s,
         }
     )
 

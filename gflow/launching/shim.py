@@ -122,6 +122,7 @@ class Shim:
             variables = environment.build(
                 order,
                 place.mark(order.job_id, order.attempt),
+                place.reason_path(order.job_id, order.attempt),
                 changes_user=conditions.changes_user(order),
             )
             spool_path = place.spool_path(order.job_id, order.attempt)

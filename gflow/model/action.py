@@ -50,12 +50,29 @@ class Signal:
 
 
 @dataclass(slots=True, frozen=True)
+class Warn:
+    """Tell a job that its end is near: the reason into its file, then the signal."""
+
+    job_id: int
+    attempt: int
+    #: 0: the file alone.
+    signal: int
+    tree: bool
+    #: Why it will end, as in Kill.
+    cause: str
+    #: Seconds until then.
+    left_s: float
+
+
+@dataclass(slots=True, frozen=True)
 class Kill:
     """End the whole tree: SIGTERM, grace period, SIGKILL, until it is empty."""
 
     job_id: int
     attempt: int
     grace_period_s: float
+    #: Why: a job's ``kill_cause``.
+    cause: str = "cancel"
 
 
 @dataclass(slots=True, frozen=True)
@@ -69,4 +86,4 @@ class Changed:
     cause: str
 
 
-Action = Admitted | Reserved | Start | Signal | Kill | Changed
+Action = Admitted | Reserved | Start | Signal | Warn | Kill | Changed

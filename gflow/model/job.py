@@ -58,6 +58,17 @@ class ArraySpec:
 
 
 @dataclass(slots=True, frozen=True)
+class WarningSignal:
+    """A signal some time before the end (sbatch(1), --signal)."""
+
+    signal: int
+    #: Seconds before the time limit.
+    before_s: float = 60.0
+    #: To every process of the job, or (False) to its command alone.
+    tree: bool = True
+
+
+@dataclass(slots=True, frozen=True)
 class Spec:
     """What was asked for. Never changed in place; an update replaces it."""
 
@@ -106,6 +117,8 @@ class Spec:
     open_mode: str = "truncate"
     #: Between SIGTERM and SIGKILL; None: the configured one.
     grace_period_s: float | None = None
+    #: Sent before the end; None: nothing is.
+    warning: WarningSignal | None = None
     #: Leave the rest of the tree running after the command ended, and wait for it.
     linger: bool = False
     #: Values of a parameter sweep's task, ((name, value), …).
@@ -177,6 +190,8 @@ class Job:
     #: Seconds of suspension in this attempt, not counted by the time limit.
     suspended_s: float = 0.0
     suspended_boot_s: float | None = None
+    #: The signal before the time limit was sent in this attempt.
+    warned: bool = False
     #: {cpu_s, max_rss_bytes, read_bytes, write_bytes, …}; None before the first sample.
     usage: dict[str, Any] | None = None
     #: Retries spent, by cause.

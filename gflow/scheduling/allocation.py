@@ -7,7 +7,7 @@ from typing import Any
 
 from gflow.model.job import Job
 from gflow.model.state import Instant
-from gflow.scheduling import fair_share
+from gflow.scheduling import fair_share, warning
 from gflow.scheduling.core import Core
 
 #: A job that is expected to end so much later leaves room for others before it.
@@ -24,6 +24,7 @@ def occupy(core: Core, job: Job, now: Instant) -> None:
     end = core.expected_end(job)
     insort(core.ends, (end, job.id))
     core.timers.at_boot(end, job.id)
+    warning.arm(core, job)
 
 
 def vacate(core: Core, job: Job, now: Instant) -> None:
@@ -60,4 +61,5 @@ def change_end(core: Core, job: Job, **facts: Any) -> None:
         core.pass_wanted = True
     insort(core.ends, (end, job.id))
     core.timers.at_boot(end, job.id)
+    warning.arm(core, job)
     core.live.change(job)

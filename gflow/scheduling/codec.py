@@ -11,7 +11,16 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from operator import attrgetter
 from typing import Any
 
-from gflow.model.job import Array, ArraySpec, Dependency, Job, Process, RetryRule, Spec
+from gflow.model.job import (
+    Array,
+    ArraySpec,
+    Dependency,
+    Job,
+    Process,
+    RetryRule,
+    Spec,
+    WarningSignal,
+)
 from gflow.model.record import Key
 from gflow.model.resources import Resources
 from gflow.model.state import TERMINAL, State
@@ -33,7 +42,10 @@ def _defaults(of: type) -> dict[str, Any]:
 
 _DEFAULTS: dict[type, dict[str, Any]] = {
     of: _defaults(of)
-    for of in (Job, Array, Spec, Resources, Dependency, RetryRule, ArraySpec, Process)
+    for of in (
+        *(Job, Array, Spec, Resources, Dependency, RetryRule),
+        *(ArraySpec, Process, WarningSignal),
+    )
 }
 #: What is derived at load.
 _DERIVED = frozenset({"pending"})
@@ -69,7 +81,7 @@ _SCALARS = frozenset({int, str, float, bool, type(None)})
 _STATES = frozenset({"state", "ending"})
 _PARTS = frozenset({"spec", "shim", "process", "met", "resources", "dependencies", "retries"})
 #: Converted whatever they hold: a scalar in the place of an object is damage.
-_CONVERTED = _STATES | _PARTS | {"array", "cancelled"}
+_CONVERTED = _STATES | _PARTS | {"array", "cancelled", "warning"}
 
 
 # --- to records ---------------------------------------------------------------------------------
@@ -171,6 +183,8 @@ class Decoder:
             return tuple(RetryRule(**self._fields(RetryRule, one, _as_tuple)) for one in value)
         if name == "array" and value is not None:
             return ArraySpec(**self._fields(ArraySpec, value, _as_tuple))
+        if name == "warning" and value is not None:
+            return WarningSignal(**self._fields(WarningSignal, value, _as_tuple))
         return _tupled(value)
 
 

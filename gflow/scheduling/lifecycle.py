@@ -96,7 +96,8 @@ def start_action(core: Core, job: Job) -> Start:
 def kill(core: Core, job: Job, cause: str, now: Instant, uid: int | None = None) -> list[Action]:
     """Have the tree of a job ended; the first cause stays, the resources stay held."""
     grace = job.spec.grace_period_s
-    order = Kill(job.id, job.attempt, core.settings.grace_period_s if grace is None else grace)
+    grace_s = core.settings.grace_period_s if grace is None else grace
+    order = Kill(job.id, job.attempt, grace_s, cause)
     if job.state is State.COMPLETING:
         if job.kill_cause is None:
             # Its command had ended by itself; what is left of it is asked to end even after a
@@ -222,6 +223,7 @@ def back(
         setattr(job, name, None)
     job.cpu_ids = job.gpu_ids = ()
     job.suspended_s, job.suspended_boot_s = 0.0, None
+    job.warned = False
     job.not_before_at = not_before_at
     actions.append(changed)
     job.spec = spec or job.spec

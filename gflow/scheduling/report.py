@@ -226,8 +226,8 @@ def _take_over(core: Core, job: Job, event: Adopted) -> None:
 
 
 def _recognise(core: Core, job: Job, event: Adopted, now: Instant) -> list[Action]:
-    allocation.change_end(core, job, **_beginning(core, job, event))
     _note_watchers(job, event)
+    allocation.change_end(core, job, **_beginning(core, job, event))
     if job.kill_cause is None:
         return []
     # Whoever was asked to end it may have died before it did.

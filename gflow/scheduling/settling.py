@@ -8,7 +8,7 @@ from __future__ import annotations
 from gflow.model.action import Action
 from gflow.model.job import Array, Job
 from gflow.model.state import ACTIVE, TERMINAL, Instant, Reason, State
-from gflow.scheduling import calendar, lifecycle, quota, waiting
+from gflow.scheduling import calendar, lifecycle, quota, waiting, warning
 from gflow.scheduling.core import Core
 from gflow.scheduling.dependency import Pair, satisfied, twin_position, verdict
 from gflow.scheduling.state import DEPENDENCY, NEVER, Item
@@ -118,7 +118,7 @@ def wake(core: Core, now: Instant) -> list[Action]:
         if item is None or item.state in TERMINAL:
             continue
         if isinstance(item, Job) and item.state in ACTIVE:
-            actions += _enforce_limit(core, item, now)
+            actions += _enforce_limit(core, item, now) or warning.warn(core, item, now)
         elif item_id in core.live.waits:
             _look_again(core, item, now)
     core.again = core.again or len(due) == core.settings.steps_per_turn

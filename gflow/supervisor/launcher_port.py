@@ -10,7 +10,7 @@ from typing import Any
 from gflow.errors import Refused
 from gflow.launching import protocol, request
 from gflow.launching.protocol import Message
-from gflow.model.action import Kill, Signal, Start
+from gflow.model.action import Kill, Signal, Start, Warn
 from gflow.model.job import Job
 from gflow.supervisor.child import Child
 from gflow.supervisor.port import Port
@@ -51,6 +51,8 @@ class LauncherPort(Port):
         #: Starts without an answer yet, by (job id, attempt).
         self._unanswered: dict[tuple[int, int], Start] = {}
         self._kills: dict[tuple[int, int], Kill] = {}
+        #: Warnings that no launcher has taken yet.
+        self._warnings: list[Warn] = []
         self._reads: dict[int, asyncio.Future[tuple[Message, bytes]]] = {}
         self._read_count = 0
         self._scanned: asyncio.Future[None] | None = None
@@ -75,6 +77,11 @@ class LauncherPort(Port):
     def signal(self, order: Signal) -> None:
         """Send a signal once."""
         self.send(request.signal(order))
+
+    def warn(self, order: Warn) -> None:
+        """Warn an attempt; one that no launcher knows of now is told by the next."""
+        if self._scanned is not None or not self.send(request.warn(order)):
+            self._warnings.append(order)
 
     def forget(self, job_id: int, attempt: int) -> None:
         """The final record of the attempt is durable: what it left may go."""
@@ -127,6 +134,9 @@ class LauncherPort(Port):
             self.send(self._build(order))
         for kill in tuple(self._kills.values()):
             self.send(request.kill(kill))
+        warnings, self._warnings = self._warnings, []
+        for warning in warnings:
+            self.warn(warning)
         if scanned is not None and not scanned.done():
             scanned.set_result(None)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 from gflow.errors import Refused
+from gflow.model.action import Warn
 from gflow.model.event import Cancel, Sampled
 from gflow.model.state import ACTIVE
 from gflow.supervisor import clock
-from gflow.supervisor.idle import IdlePolicy, Step
+from gflow.supervisor.idle import Finding, IdlePolicy, Step
 
 if TYPE_CHECKING:
     from gflow.supervisor.reactor import Reactor
@@ -53,10 +55,24 @@ class Observer:
             self._reactor.feed.publish(event)
             sentence = f"its gpus were not used for {finding.idle_s:.0f} s"
             log.warning("job %d: %s (%s)", finding.job_id, sentence, finding.step.name.lower())
-            if finding.step is Step.END:
+            if finding.step is Step.WARN:
+                self._warn(finding)
+            elif finding.step is Step.END:
+                reason = f"ended: {sentence}"
                 try:
-                    self._reactor.step(
-                        Cancel(finding.job_id, os.getuid(), reason=f"ended: {sentence}")
-                    )
+                    self._reactor.step(Cancel(finding.job_id, os.getuid(), "idle", reason))
                 except Refused:
                     pass  # it ended by itself just now
+
+    def _warn(self, finding: Finding) -> None:
+        """Let the job know: by the signal that it asked for, else by the configured one, if any."""
+        job = self._reactor.scheduler.job(finding.job_id)
+        if job is None or job.state not in ACTIVE:
+            return
+        number, tree = 0, True
+        if job.spec.warning is not None:
+            number, tree = job.spec.warning.signal, job.spec.warning.tree
+        elif name := self._reactor.config["gpus"]["idle_signal"]:
+            number = signal.Signals[f"SIG{name}"]
+        left_s = finding.left_s or 0.0
+        self._reactor.perform([Warn(job.id, job.attempt, number, tree, "idle", left_s)])

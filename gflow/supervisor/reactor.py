@@ -20,7 +20,7 @@ from gflow.config import Config
 from gflow.errors import Refused
 from gflow.launching import request
 from gflow.model import parameter
-from gflow.model.action import Action, Admitted, Changed, Kill, Signal, Start
+from gflow.model.action import Action, Admitted, Changed, Kill, Signal, Start, Warn
 from gflow.model.event import (
     CapacityChanged,
     Event,
@@ -281,6 +281,8 @@ class Reactor:
                 self.launcher.kill(action)
             case Signal():
                 self.launcher.signal(action)
+            case Warn():
+                self.launcher.warn(action)
 
     def _count_start(self, order: Start) -> None:
         self.tally.started += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from gflow.launching import output
@@ -159,6 +160,7 @@ def _spec_record(spec: Spec) -> Record:
         ],
         "retry_delay_s": spec.retry_delay_s,
         "requeue": spec.requeue,
+        "warning": None if spec.warning is None else asdict(spec.warning),
         "project": spec.project,
         "group": spec.group,
         "group_limit": spec.group_limit,

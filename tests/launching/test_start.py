@@ -128,6 +128,8 @@ def test_the_environment_is_the_submitters_and_ours(launcher: Driver) -> None:
     seen.pop("LC_CTYPE", None)  # Python's own doing
     mark = seen.pop("GFLOW_ATTEMPT_ID")
     assert mark.endswith(":1.1")
+    reason_path = seen.pop("GFLOW_SIGNAL_REASON_FILE")
+    assert reason_path.startswith(str(launcher.state_dir)) and not os.path.exists(reason_path)
     assert seen == {
         "PATH": os.environ["PATH"],
         "A": "b=c\nd",

@@ -55,7 +55,7 @@ class LauncherProcess(launcher.Launcher):
         self._machine = machine
         self._channel = cast(Any, _Channel(pipe))
         self._place = machine.place
-        self._conditions = cast(Any, SimpleNamespace(oom_kills=None))
+        self._conditions = cast(Any, SimpleNamespace(oom_kills=None, system=False))
         self._lock_fd = None
         self._callbacks = {}
         self._reports = _Reports(self._place, watch=self._watch, unwatch=self._unwatch)

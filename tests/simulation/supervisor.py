@@ -182,6 +182,7 @@ def seams(
         (marker, "write", disk.write_marker),
         (launcher, "os", system),
         (launcher, "oom", SimpleNamespace(kills=lambda: None)),
+        (launcher, "notice", SimpleNamespace(write=_nothing, remove=_nothing)),
         *((custody, name, system) for name in ("os", "identity", "tree")),
         (custody, "_send_signal", machine.signal_fd),
         (custody, "_has_ended", machine.has_ended),
@@ -196,6 +197,10 @@ def seams(
         for owner, name, replacement in places:
             stack.enter_context(patch.object(owner, name, replacement))
         yield
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """A file that nobody in the simulation reads."""
 
 
 _TIMED = (

@@ -8,7 +8,7 @@ import shlex
 import sys
 from typing import Any, NoReturn
 
-from gflow.api import client, dialect, surroundings, wire
+from gflow.api import client, dialect, quantity, surroundings, wire
 from gflow.api.client import Client
 from gflow.api.grammar import parse_reference
 from gflow.api.quantity import GrammarError
@@ -93,6 +93,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--max-concurrent", type=whole(1, 1 << 20), metavar="N", help="of a sweep or array")
     add("--max-retries", type=whole(0, 1_000_000), metavar="N", help="if it fails, again")
     add("--param-file", metavar="CSV", help="one job per row")
+    add(
+        "--signal",
+        type=written(quantity.parse_warning),
+        metavar="[B:]SIG[@S]",
+        help="before its time limit",
+    )
     add("--name-template", metavar="NAME", help="name with {param}")
     add("-P", "--project", metavar="NAME", help="what it is counted for")
     add("--notify-email", action="append", metavar="ADDRESS", help=argparse.SUPPRESS)
@@ -264,6 +270,7 @@ def _given(options: argparse.Namespace) -> Spec:
         "begin_at": options.begin,
         "retries": options.max_retries,
         "project": (options.project or "").strip() or None,
+        "warning": options.signal,
     }
     return {key: value for key, value in fields.items() if value is not None}
 

@@ -178,6 +178,11 @@ def _exclusive(spec: dict[str, object], value: str) -> str:
     return "nothing else beside it"
 
 
+def _signal(spec: dict[str, object], value: str) -> str:
+    spec["warning"] = quantity.parse_warning(value.removeprefix("R:"))
+    return f"signal {value}"
+
+
 _Take = Callable[[dict[str, object], str], str]
 
 #: Long option of sbatch(1) → (short one, takes a value, "translated" or "approximated", how).
@@ -208,6 +213,7 @@ _OPTIONS: dict[str, tuple[str, bool, str, _Take]] = {
     "no-requeue": ("", False, "translated", _flag("requeue", False)),
     "hold": ("H", False, "translated", _flag("hold")),
     "exclusive": ("", False, "translated", _exclusive),
+    "signal": ("", True, "translated", _signal),
 }
 _LONG_OF = {short: name for name, (short, *_) in _OPTIONS.items() if short}
 #: Options that take a value and mean nothing here; any other that is unknown is ignored alone.
@@ -234,7 +240,6 @@ _VALUED = frozenset(
         "profile",
         "qos",
         "reservation",
-        "signal",
         "time-min",
         "tmp",
     }
