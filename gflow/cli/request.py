@@ -30,6 +30,7 @@ _PLAIN = {
     "grace": "grace_period_s",
     "linger": "linger",
     "signal": "warning",
+    "max_output": "max_output_bytes",
     "array": "array",
 }
 _RESOURCES = {
@@ -55,6 +56,7 @@ CLEARABLE = {
     "on-end": "on_end",
     "grace": "grace_period_s",
     "signal": "warning",
+    "max-output": "max_output_bytes",
     "retries": "retries",
     "array-limit": "array_limit",
 }
@@ -124,6 +126,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = after.add_argument
     add("-o", "--output", metavar="PATH", help="its output: %%j id, %%A array, %%a task, %%x name")
     add("-e", "--error", metavar="PATH", help="its errors, if not with the output")
+    add(
+        "--max-output",
+        type=written(_most),
+        metavar="SIZE",
+        help="what comes beyond is dropped, the job goes on: 100M, none",
+    )
     add("--open-mode", choices=("append", "truncate"), help="what happens to an existing file")
     add("--retries", type=whole(0, 1_000_000), metavar="N", help="if it fails, again: any:N")
     add(
@@ -236,6 +244,10 @@ _NO_LIMIT = object()
 def _limit(text: str) -> Any:
     seconds = quantity.parse_duration(text)
     return seconds or _NO_LIMIT
+
+
+def _most(text: str) -> int:
+    return 0 if text.strip().lower() in ("none", "unlimited") else quantity.parse_size(text)
 
 
 def _seconds(text: str) -> float:

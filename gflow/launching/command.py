@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable
 from typing import NoReturn
 
-from gflow.launching import oom, output, privilege, script, spawn
+from gflow.launching import oom, output, privilege, relay, script, spawn
 from gflow.launching.order import Order
 
 #: The machine was short of something: tried again later, whatever the job is.
@@ -162,6 +162,8 @@ def _enter(order: Order, program: Program, log: int | None) -> tuple[int, int, s
     if order.umask is not None:
         os.umask(order.umask)
     out, error = output.open_both(order, log)
+    if order.max_output_bytes:
+        out, error = relay.interpose(out, error, order.max_output_bytes, f"output of {order.title}")
     return out, error, find(program.argv[0], program.environment.get("PATH", _DEFAULT_PATH))
 
 

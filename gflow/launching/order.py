@@ -25,6 +25,7 @@ class Order:
         "hook_timeout_s",
         "job_id",
         "linger",
+        "max_output_bytes",
         "memory_bytes",
         "name",
         "nice",
@@ -71,6 +72,8 @@ class Order:
         self.output_path: str | None = message.get("output_path")
         self.error_path: str | None = message.get("error_path")
         self.open_mode: str = message.get("open_mode", "truncate")
+        #: Of each file; 0: any amount.
+        self.max_output_bytes: int = message.get("max_output_bytes", 0)
         self.grace_period_s: float = message["grace_period_s"]
         self.linger: bool = message.get("linger", False)
         #: Programs of the administrator, run before the command and when nothing of it is left.

@@ -41,6 +41,7 @@ def start(
     script: bytes | None,
     record: Mapping[str, Any],
     grace_period_s: float,
+    max_output_bytes: int = 0,
     variables: dict[str, str] | None = None,
     prolog: str | None = None,
     epilog: str | None = None,
@@ -49,7 +50,8 @@ def start(
     """Start an attempt. Sending it again is harmless: the launcher tells how the first one went.
 
     ``env`` and ``script`` are the blobs that the spec names (zlib-compressed); ``record`` is the
-    job's record, given back by ``found``; ``grace_period_s`` counts unless the spec has its own.
+    job's record, given back by ``found``; ``grace_period_s`` and ``max_output_bytes`` (0: any
+    amount) count unless the spec has its own.
     ``prolog`` and ``epilog`` are programs of the administrator, run around the command.
     """
     spec = order.spec
@@ -79,6 +81,9 @@ def start(
         "output_path": spec.output_path,
         "error_path": spec.error_path,
         "open_mode": spec.open_mode,
+        "max_output_bytes": max_output_bytes
+        if spec.max_output_bytes is None
+        else spec.max_output_bytes,
         "linger": spec.linger,
         "grace_period_s": grace_period_s if spec.grace_period_s is None else spec.grace_period_s,
         "variables": variables or {},

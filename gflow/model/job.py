@@ -115,6 +115,8 @@ class Spec:
     error_path: str | None = None
     #: "append" or "truncate", for output_path and error_path.
     open_mode: str = "truncate"
+    #: Bytes of each output file in one attempt; 0: any amount; None: the configured one.
+    max_output_bytes: int | None = None
     #: Between SIGTERM and SIGKILL; None: the configured one.
     grace_period_s: float | None = None
     #: Sent before the end; None: nothing is.

@@ -423,6 +423,7 @@ class Reactor:
             script=None if spec.script is None else self.blobs.get(spec.script),
             record=self.scheduler.job_record(order.job_id),
             grace_period_s=self.config["scheduler"]["grace_period_s"],
+            max_output_bytes=self.config["limits"]["max_output_bytes"] or 0,
             prolog=self.config["hooks"]["prolog"],
             epilog=self.config["hooks"]["epilog"],
             hook_timeout_s=self.config["hooks"]["timeout_s"],

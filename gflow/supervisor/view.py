@@ -160,6 +160,7 @@ def _spec_record(spec: Spec) -> Record:
         ],
         "retry_delay_s": spec.retry_delay_s,
         "requeue": spec.requeue,
+        "max_output_bytes": spec.max_output_bytes,
         "warning": None if spec.warning is None else asdict(spec.warning),
         "project": spec.project,
         "group": spec.group,

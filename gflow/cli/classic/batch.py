@@ -99,6 +99,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="[B:]SIG[@S]",
         help="before its time limit",
     )
+    add("--max-output", type=memory, metavar="SIZE", help="of its log; the rest is dropped")
     add("--name-template", metavar="NAME", help="name with {param}")
     add("-P", "--project", metavar="NAME", help="what it is counted for")
     add("--notify-email", action="append", metavar="ADDRESS", help=argparse.SUPPRESS)
@@ -271,6 +272,7 @@ def _given(options: argparse.Namespace) -> Spec:
         "retries": options.max_retries,
         "project": (options.project or "").strip() or None,
         "warning": options.signal,
+        "max_output_bytes": options.max_output,
     }
     return {key: value for key, value in fields.items() if value is not None}
 
