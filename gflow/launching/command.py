@@ -131,7 +131,7 @@ def start(
     times as many starts per second).
     """
     resource.setrlimit(resource.RLIMIT_NOFILE, conditions.files_limit)
-    if conditions.affinity and order.cpu_ids:
+    if conditions.affinity:
         _bind(order.cpu_ids, conditions.affinity)
     try:
         if _needs_fork(order, conditions):
@@ -308,5 +308,4 @@ def _lower(wanted: int, allowed: int) -> int:
 def _bind(cpu_ids: list[int], affinity: list[int]) -> None:
     """Run on the processors that these ids stand for; ids beyond the machine's bind to nothing."""
     processors = {affinity[cpu_id] for cpu_id in cpu_ids if cpu_id < len(affinity)}
-    if processors:
-        os.sched_setaffinity(0, processors)
+    os.sched_setaffinity(0, processors or affinity)

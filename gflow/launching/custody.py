@@ -16,7 +16,9 @@ from typing import Any
 
 from gflow.launching import follower, shim, tree
 from gflow.launching.adoption import Verdict
+from gflow.launching.line import LauncherEnd
 from gflow.launching.place import Place
+from gflow.launching.pool import Handle, Pool
 from gflow.launching.protocol import Message
 from gflow.launching.survey import Finding, Survey
 from gflow.process import identity
@@ -31,27 +33,28 @@ Key = tuple[int, int]
 
 
 class Attempt:
-    """Runtime handles of one attempt. Lives as long as its shim (or follower)."""
+    """What is known of one attempt. Lives as long as its shim (or follower) is about it."""
 
     __slots__ = (
         "command",
         "end_told",
         "exit_told",
-        "fd",
         "follows",
+        "handle",
         "key",
         "kill_at_s",
         "own",
-        "pid",
+        "signalled",
     )
 
-    def __init__(self, key: Key, pid: int, fd: int, *, own: bool) -> None:
+    def __init__(self, key: Key, handle: Handle, *, own: bool) -> None:
         self.key = key
-        self.pid = pid
-        #: pidfd of the shim.
-        self.fd = fd
+        #: Of the shim.
+        self.handle = handle
         #: The shim is our child: it must be reaped.
         self.own = own
+        #: The shim was asked to end the attempt: it may find the signal after that.
+        self.signalled = False
         #: It is a follower: not the parent of the attempt's processes.
         self.follows = False
         #: None until it is reported.
@@ -67,12 +70,14 @@ class Custody:
     """All attempts under watch.
 
     ``watch`` and ``unwatch`` (which closes) are the launcher's loop; ``read_reports`` takes in what
-    shims have said so far, because their last words may be there when their death is noticed.
+    shims have said so far, because their last words may be there when their death is noticed. Shims
+    that have done their work go to the ``pool``.
     """
 
     def __init__(
         self,
         place: Place,
+        pool: Pool,
         *,
         watch: Callable[[int, Callable[[], None]], None],
         unwatch: Callable[[int], None],
@@ -80,6 +85,7 @@ class Custody:
         read_reports: Callable[[], None],
     ) -> None:
         self._place = place
+        self._pool = pool
         self._watch = watch
         self._unwatch = unwatch
         self._send = send
@@ -96,13 +102,19 @@ class Custody:
         attempt = self._attempts.get(key)
         return attempt is not None and not attempt.end_told
 
-    def adopt_child(self, key: Key, pid: int) -> Attempt:
+    def adopt_child(self, key: Key, pid: int, line: LauncherEnd | None = None) -> Attempt:
         """Watch a shim or follower that was just forked."""
-        return self._adopt(Attempt(key, pid, os.pidfd_open(pid), own=True))
+        return self.adopt(key, Handle(pid, os.pidfd_open(pid), line))
+
+    def adopt(self, key: Key, handle: Handle) -> Attempt:
+        """Watch a shim of ours that was just given this attempt."""
+        return self._adopt(Attempt(key, handle, own=True))
 
     def _adopt(self, attempt: Attempt) -> Attempt:
         self._attempts[attempt.key] = attempt
-        self._watch(attempt.fd, lambda: self._on_end(attempt))
+        self._watch(attempt.handle.pidfd, lambda: self._on_end(attempt))
+        if attempt.handle.line is not None:
+            self._watch(attempt.handle.line.fileno(), lambda: self._on_line(attempt))
         return attempt
 
     # --- orders ---
@@ -116,7 +128,7 @@ class Custody:
         if attempt is None:
             return
         # The shim counts the grace period of its order by itself; a shorter one is counted here.
-        _send_signal(attempt.fd, signal.SIGTERM if grace_period_s > 0 else signal.SIGINT)
+        self._hurry(attempt, signal.SIGTERM if grace_period_s > 0 else signal.SIGINT)
         attempt.kill_at_s = time.monotonic() + grace_period_s
         self.impatient_at_s = min(self.impatient_at_s, attempt.kill_at_s)
 
@@ -130,8 +142,12 @@ class Custody:
                 self.impatient_at_s = min(self.impatient_at_s, attempt.kill_at_s)
                 continue
             begun = attempt.command is not None or attempt.follows
-            _send_signal(attempt.fd, signal.SIGINT if begun else signal.SIGKILL)
+            self._hurry(attempt, signal.SIGINT if begun else signal.SIGKILL)
             attempt.kill_at_s = None
+
+    def _hurry(self, attempt: Attempt, number: int) -> None:
+        attempt.signalled = True
+        _send_signal(attempt.handle.pidfd, number)
 
     def signal_command(self, key: Key, number: int) -> None:
         """Send a signal to the command alone."""
@@ -151,8 +167,8 @@ class Custody:
         if attempt.follows:
             entries = Survey(self._place).members(*key, attempt.command)
         else:
-            entries = tree.descendants(attempt.pid)
-            if _has_ended(attempt.fd):
+            entries = tree.descendants(attempt.handle.pid)
+            if _has_ended(attempt.handle.pidfd):
                 return  # its pid may have been another's already
         for entry in entries:
             tree.send(entry, number)
@@ -180,18 +196,48 @@ class Custody:
                 attempt.end_told = True
         self._send(report)
 
+    def _on_line(self, attempt: Attempt) -> None:
+        """The shim has done its work and could do more, or it leaves."""
+        handle = attempt.handle
+        assert handle.line is not None
+        idle = handle.line.hear()
+        if idle is None:
+            return
+        if not idle:
+            self._unwatch(handle.line.detach())
+            handle.line = None
+            return  # its end is seen by its pidfd
+        self._read_reports()
+        self._release(attempt)
+        if attempt.signalled:
+            self._pool.dismiss(handle)  # a signal about this attempt may have come too late for it
+        else:
+            self._pool.put(handle)
+        if not attempt.end_told:
+            self._tell_end(attempt)
+
     def _on_end(self, attempt: Attempt) -> None:
         """The shim is gone: usually it had said all there is to say."""
         self._read_reports()
-        if self._attempts.get(attempt.key) is attempt:
-            del self._attempts[attempt.key]
-        self._unwatch(attempt.fd)
-        status = os.waitpid(attempt.pid, 0)[1] if attempt.own else None
+        self._release(attempt)
+        handle = attempt.handle
+        if handle.line is not None:
+            self._unwatch(handle.line.detach())
+        self._unwatch(handle.pidfd)
+        status = os.waitpid(handle.pid, 0)[1] if attempt.own else None
         if attempt.end_told:
             return
         if status is not None and os.waitstatus_to_exitcode(status) == shim.ALREADY_STARTED:
             self.tell_truth(attempt.key)
-            return
+        else:
+            self._tell_end(attempt)
+
+    def _release(self, attempt: Attempt) -> None:
+        if self._attempts.get(attempt.key) is attempt:
+            del self._attempts[attempt.key]
+
+    def _tell_end(self, attempt: Attempt) -> None:
+        """What the run file says of an attempt whose shim did not say its last word."""
         survey = Survey(self._place)
         finding = survey.one(*attempt.key)
         if finding is None and attempt.command is None:
@@ -244,7 +290,8 @@ class Custody:
             fd = identity.open_pidfd(*finding.shim) if finding.shim else None
             if fd is not None:
                 assert finding.shim is not None
-                attempt = self._adopt(Attempt(key, finding.shim[0], fd, own=False))
+                handle = Handle(finding.shim[0], fd, None)
+                attempt = self._adopt(Attempt(key, handle, own=False))
                 attempt.command = finding.command
                 attempt.exit_told = finding.verdict is Verdict.COMPLETING
                 attempt.follows = finding.followed

@@ -72,3 +72,8 @@ class Journal:
             unwritten, self._unwritten = self._unwritten, []
             for phase, facts in unwritten:
                 self.note(phase, facts)
+
+    def close(self) -> None:
+        """Give up the lock: this process is no sign of life of the attempt any more."""
+        os.close(self._fd)
+        self._fd = -1

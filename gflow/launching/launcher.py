@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from gflow.launching import notice, oom, output, protocol, reader, shim
+from gflow.launching import line, notice, oom, output, protocol, reader, shim
 from gflow.launching.command import Conditions
 from gflow.launching.conclusion import Conclusions
 from gflow.launching.custody import Custody, about
 from gflow.launching.order import Order
 from gflow.launching.place import Place
+from gflow.launching.pool import Pool
 from gflow.launching.protocol import Message
 from gflow.launching.report import Reports
 from gflow.launching.survey import Known, Survey
@@ -84,8 +85,10 @@ class Launcher:
         self._poll = select.epoll()
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._reports = Reports(self._place, watch=self._watch, unwatch=self._unwatch)
+        self._pool = Pool(watch=self._watch, unwatch=self._unwatch)
         self._custody = Custody(
             self._place,
+            self._pool,
             watch=self._watch,
             unwatch=self._unwatch,
             send=self._send,
@@ -108,10 +111,11 @@ class Launcher:
         self._reports.open()
         while self._serving:
             self._tick(time.monotonic())
-            for fd, _ in self._poll.poll(self._timeout_s(time.monotonic())):
+            ready = self._poll.poll(self._timeout_s(time.monotonic()))
+            for fd, callback in [(fd, self._callbacks.get(fd)) for fd, _ in ready]:
                 if fd == self._channel.fileno():
                     self._serve_channel()
-                elif callback := self._callbacks.get(fd):
+                elif callback and self._callbacks.get(fd) is callback:  # else it has a new meaning
                     callback()
 
     def _timeout_s(self, now_s: float) -> float:
@@ -124,13 +128,16 @@ class Launcher:
             self._custody.lose_patience(now_s)
         if now_s >= self._heartbeat_at_s:
             self._heartbeat_at_s = now_s + _HEARTBEAT_S
+            self._pool.expire(now_s)
             self._reports.open()
             self._conditions.oom_kills = oom.kills()
             self._send({"t": "heartbeat", "attempts": len(self._custody)})
 
     def _watch(self, fd: int, callback: Callable[[], None]) -> None:
+        """From now on; in place of what it was watched for before, if it was."""
+        if fd not in self._callbacks:
+            self._poll.register(fd, select.EPOLLIN)
         self._callbacks[fd] = callback
-        self._poll.register(fd, select.EPOLLIN)
 
     def _unwatch(self, fd: int) -> None:
         del self._callbacks[fd]
@@ -158,20 +165,38 @@ class Launcher:
             _HANDLERS[message["t"]](self, message, blobs)
 
     def _on_start(self, message: Message, blobs: list[bytes | None]) -> None:
-        order = Order(message, blobs)
-        key = (order.job_id, order.attempt)
+        """An idle shim gets it, else a new one."""
+        key = (message["job_id"], message["attempt"])
         if self._custody.watches(key):
             self._custody.tell_truth(key)
             return
+        handed = {**message, "oom_kills": self._conditions.oom_kills}
+        handle = self._pool.hand(handed, blobs, self._lock_fd)
+        if handle is not None:
+            self._custody.adopt(key, handle)
+            return
         try:
-            pid = os.fork()
+            pid, ours = self._fork(Order(message, blobs))
         except OSError as error:
             text = f"cannot start: {error.strerror}"
             self._send(about("start_failed", key, message=text, transient=True))
-            return
-        if pid == 0:
-            shim.run(order, self._place, self._conditions, self._lock_fd)
-        self._custody.adopt_child(key, pid)
+        else:
+            self._custody.adopt_child(key, pid, ours)
+
+    def _fork(self, order: Order) -> tuple[int, line.LauncherEnd | None]:
+        """A new shim's pid and the line to it. Raises OSError."""
+        ours, theirs = line.pair()
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            raise
+        else:
+            if pid == 0:
+                shim.run(order, self._place, self._conditions, self._lock_fd, theirs)
+        finally:
+            theirs.close()
+        return pid, ours
 
     def _on_warn(self, message: Message, _: list[bytes | None]) -> None:
         self._note_reason(message, message["left_s"])

@@ -4,6 +4,11 @@ Forked from the launcher, it outlives everything above it. As a subreaper it inh
 of the command, so "no child left" proves that nothing of the attempt is left. SIGTERM asks it to
 end the whole tree with the order's grace period, SIGINT to end it at once. Signals are never
 handled but waited for: the launcher blocks them before it forks.
+
+A process whose attempt was a short and plain one is as good as new: it offers itself to its
+launcher for another (two thirds of what a ``true`` costs were fork and end of its shim). One
+attempt at a time, each with its own run file and lock; a process that anything was changed in, or
+that was asked to end an attempt, ends with it.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from gflow.launching import command, ending, environment, hook, oom, output, prc
 from gflow.launching.command import CannotStart, Conditions, Program
 from gflow.launching.ending import Ending
 from gflow.launching.journal import Journal
+from gflow.launching.line import ShimEnd
 from gflow.launching.order import Order
 from gflow.launching.place import Place
 from gflow.launching.report import Reporter
@@ -29,28 +35,69 @@ from gflow.process import child, identity
 ALREADY_STARTED = 17
 #: Blocked in the launcher and in all that it forks; a shim waits for them.
 WAITED_FOR = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
+_ASKED_TO_END = (signal.SIGTERM, signal.SIGINT)
+#: As the launcher's.
+_UMASK = 0o077
 _LONGEST_WAIT_S = 3600.0
+#: Whatever a process has reaped counts with it (the monitor looks at its tree): above this it has
+#: had more than short jobs.
+_SHORT_CPU_S = 0.05
+#: A process that has grown by this would keep memory for nothing.
+_LARGEST_GROWTH_BYTES = 4 << 20
 #: When a stopped launcher's full FIFO is tried again.
 _REPORT_AGAIN_S = 0.1
 
 
-def run(order: Order, place: Place, conditions: Conditions, lock_fd: int | None) -> NoReturn:
-    """Live as the shim of one attempt, right after the fork. Never returns."""
+def run(
+    order: Order, place: Place, conditions: Conditions, lock_fd: int | None, line: ShimEnd
+) -> NoReturn:
+    """Live as the shim of one attempt after the other, right after the fork. Never returns."""
     code = 70
     try:
-        code = Shim(order, place).live(conditions, lock_fd)
+        code = _serve(order, place, conditions, lock_fd, line)
     finally:
         os._exit(code)
 
 
-class Shim:
-    """One attempt, from the fork to the last of its processes."""
+def _serve(
+    order: Order, place: Place, conditions: Conditions, lock_fd: int | None, line: ShimEnd
+) -> int:
+    launcher = os.getppid()
+    _isolate(line.fileno(), lock_fd)
+    itself = [os.getpid(), identity.start_ticks(os.getpid())]
+    largest_bytes = usage.own_peak_bytes() + _LARGEST_GROWTH_BYTES
+    while True:
+        shim = Shim(order, place, itself)
+        code = shim.live(conditions, lock_fd)
+        if not shim.as_good_as_new or usage.own_peak_bytes() > largest_bytes:
+            return code
+        child.set_title("shim")
+        handed = line.take(launcher, _ASKED_TO_END)
+        if handed is None:
+            return 0
+        order, lock_fd = handed.order, handed.lock_fd
+        conditions.oom_kills = handed.oom_kills
 
-    def __init__(self, order: Order, place: Place) -> None:
+
+def _isolate(line_fd: int, lock_fd: int | None) -> None:
+    os.setsid()
+    child.close_fds_except([fd for fd in (0, 1, 2, line_fd, lock_fd) if fd is not None])
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.close(null)
+    prctl.become_subreaper()
+
+
+class Shim:
+    """One attempt, from its order to the last of its processes."""
+
+    def __init__(self, order: Order, place: Place, itself: list[int | None]) -> None:
+        """``itself``: identity of this process."""
         self._order = order
         self._place = place
         self._journal = Journal(place.run_path(order.job_id, order.attempt))
-        self._identity = [os.getpid(), identity.start_ticks(os.getpid())]
+        self._identity = itself
         self._reporter = Reporter(place.reports, order.job_id, order.attempt)
         self._command = -1
         self._oom_kills: int | None = None
@@ -58,13 +105,17 @@ class Shim:
         self._exit_code: int | None = None
         self._signal: int | None = None
         self._gone_told = False
-        #: Spent by a prolog.
-        self._cpu_before_s = 0.0
+        #: Spent by earlier attempts and by a prolog.
+        self._cpu_before_s = usage.children_cpu_s()
         self._ending = Ending(lambda: tree.descendants(os.getpid()))
+        #: Something was changed in this process that is not undone.
+        self._altered = order.prolog is not None or order.epilog is not None
+        self.as_good_as_new = False
+        """Whether another attempt finds in this process what it finds in a new one."""
 
     def live(self, conditions: Conditions, lock_fd: int | None) -> int:
         """The exit code of the shim. ``lock_fd``: a lock to hold until the run file's own is."""
-        self._isolate(lock_fd)
+        child.set_title(self._order.title)
         try:
             if not self._claim(lock_fd):
                 return ALREADY_STARTED
@@ -75,16 +126,6 @@ class Shim:
         self._follow()
         self._finish()
         return 0
-
-    def _isolate(self, lock_fd: int | None) -> None:
-        os.setsid()
-        child.close_fds_except((0, 1, 2) if lock_fd is None else (0, 1, 2, lock_fd))
-        null = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1, 2):
-            os.dup2(null, fd)
-        os.close(null)
-        prctl.become_subreaper()
-        child.set_title(self._order.title)
 
     # --- before the command -----------------------------------------------------------------------
 
@@ -135,6 +176,7 @@ class Shim:
         self._journal.claim("spawning", {})
         self._command = self._start_in_group(program, conditions)
         os.chdir("/")
+        os.umask(_UMASK)
         facts = {
             "process": [self._command, identity.start_ticks(self._command)],
             "started_at": time.time(),
@@ -166,6 +208,7 @@ class Shim:
             group.make()
             group.enter()
         except OSError:
+            self._altered = True
             return command.start(order, program, open_log, conditions)
         try:
             return command.start(order, program, open_log, conditions)
@@ -174,7 +217,7 @@ class Shim:
                 group.leave()
                 self._ending.group = group
             except OSError:
-                pass  # a stroke against the group would hit this process: it is not used then
+                self._altered = True  # a stroke against it would hit this process: it is not used
 
     def _fail(self, error: CannotStart) -> None:
         ending.end_rest()
@@ -277,6 +320,13 @@ class Shim:
         self._clean_up()
         self._journal.finish()
         self._reporter.flush()
+        self.as_good_as_new = not (
+            self._altered
+            or self._ending.begun
+            or self._reporter.waiting
+            or usage.children_cpu_s() > _SHORT_CPU_S
+        )
+        self._journal.close()
 
     def _clean_up(self) -> None:
         if self._ending.group is not None:

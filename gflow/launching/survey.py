@@ -81,6 +81,8 @@ class Survey:
         self._place = place
         self._processes: Table | None = None
         self._marks: dict[str, list[Entry]] = {}
+        #: Shims that are known to be about the attempt of some run file.
+        self._busy: set[Identity | None] = set()
 
     def all(self, known: Iterable[Known] = ()) -> Iterator[Finding]:
         """Every run file, then those of ``known`` that have none."""
@@ -89,6 +91,7 @@ class Survey:
             finding = self.one(job_id, attempt)
             if finding is not None:
                 seen.add((job_id, attempt))
+                self._busy.add(finding.shim)
                 yield finding
         for job_id, attempt, shim, command in known:
             if (job_id, attempt) not in seen:
@@ -127,7 +130,7 @@ class Survey:
     ) -> Finding:
         """An attempt whose run file is gone (or never was there)."""
         contents = Contents({}, damaged=True)
-        if shim is not None and tree.is_possible(shim) and identity.is_alive(*shim):
+        if shim is not None and shim not in self._busy and _is_alive(shim):
             return Finding(job_id, attempt, Verdict.RUNNING, contents, shim, command)
         if self._find_members(job_id, attempt, command, self._place.group(job_id, attempt)):
             verdict = Verdict.FOLLOW
@@ -173,6 +176,10 @@ def _may_live(contents: Contents) -> bool:
     if contents.nothing_left:
         return False
     return contents.damaged or any(contents.get(phase) for phase in ("spawning", "started", "exit"))
+
+
+def _is_alive(process: Identity) -> bool:
+    return tree.is_possible(process) and identity.is_alive(*process)
 
 
 def _holder(contents: Contents, path: str) -> Identity | None:

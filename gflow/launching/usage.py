@@ -13,7 +13,7 @@ def of_command(command: resource.struct_rusage, cpu_before_s: float) -> Facts:
     After an exec the kernel counts the memory of the process that called it: a peak up to the
     shim's own is no measurement then, and ``max_rss_floor`` says so (getrusage(2)).
     """
-    floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    floor_bytes = own_peak_bytes()
     usage: Facts = {
         "cpu_s": round(children_cpu_s() - cpu_before_s, 6),
         "user_s": command.ru_utime,
@@ -22,7 +22,7 @@ def of_command(command: resource.struct_rusage, cpu_before_s: float) -> Facts:
         "read_bytes": command.ru_inblock * 512,
         "write_bytes": command.ru_oublock * 512,
     }
-    if command.ru_maxrss <= floor:
+    if command.ru_maxrss * 1024 <= floor_bytes:
         usage["max_rss_floor"] = True
     return usage
 
@@ -31,3 +31,8 @@ def children_cpu_s() -> float:
     """Processor time of every child that ended so far, and of those that they waited for."""
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     return spent.ru_utime + spent.ru_stime
+
+
+def own_peak_bytes() -> int:
+    """The most memory that this process ever had resident."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

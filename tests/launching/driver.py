@@ -52,7 +52,7 @@ class Driver:
                 *(sys.executable, "-P", "-m", "gflow.launching.launcher"),
                 *("--fd", str(theirs.fileno()), "--settings", json.dumps(self._settings)),
             ],
-            pass_fds=[theirs.fileno()],
+            pass_fds=[fd for fd in (theirs.fileno(), self._settings.get("lock_fd")) if fd],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         )
         theirs.close()

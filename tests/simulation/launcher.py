@@ -9,6 +9,7 @@ from typing import Any, cast
 from gflow.launching import launcher, protocol, reader
 from gflow.launching.custody import Custody
 from gflow.launching.order import Order
+from gflow.launching.pool import Pool
 from gflow.launching.report import Reports
 from gflow.launching.survey import Finding
 from gflow.process.channel import ChannelClosed
@@ -59,8 +60,10 @@ class LauncherProcess(launcher.Launcher):
         self._lock_fd = None
         self._callbacks = {}
         self._reports = _Reports(self._place, watch=self._watch, unwatch=self._unwatch)
+        self._pool = Pool(watch=self._watch, unwatch=self._unwatch)
         self._custody = _Custody(
             self._place,
+            self._pool,
             watch=self._watch,
             unwatch=self._unwatch,
             send=self._send,
@@ -120,6 +123,10 @@ class LauncherProcess(launcher.Launcher):
         if message["t"] == "start":
             self._machine.forking = Shim(self._machine, Order(message, blobs))
         launcher._HANDLERS[message["t"]](self, message, blobs)
+
+    def _fork(self, _: Order) -> tuple[int, None]:
+        """A shim of the machine takes one order."""
+        return self._machine.fork(), None
 
     def end(self, how: str) -> None:
         """It ends; the FIFO forgets what nobody has read."""

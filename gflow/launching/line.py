@@ -1,0 +1,139 @@
+"""The line between a launcher and a shim: a socket on which an idle shim takes its next order.
+
+An order travels with the lock that a newborn shim inherits: as long as it is on its way, the lock
+on the state folder is held (unix(7), SCM_RIGHTS), so that a new supervisor waits for it as well.
+"""
+
+from __future__ import annotations
+
+import _socket
+import ctypes
+import os
+import select
+import struct
+from collections.abc import Iterable
+
+from gflow.launching import protocol
+from gflow.launching.order import Order
+from gflow.launching.prctl import libc
+
+#: An order above this is for a new shim: it might not fit into the socket at once.
+LARGEST_ORDER_BYTES = 1 << 16
+_FD = struct.Struct("i")
+_IDLE = b"idle"
+_CLOEXEC = os.O_CLOEXEC  # SFD_CLOEXEC has the same value (signalfd(2))
+
+
+def pair() -> tuple[LauncherEnd, ShimEnd]:
+    """Both ends, before the fork; each side closes the other's. Raises OSError."""
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    return LauncherEnd(ours), ShimEnd(theirs)
+
+
+class LauncherEnd:
+    """Never waits."""
+
+    __slots__ = ("_socket",)
+
+    def __init__(self, end: _socket.socket) -> None:
+        end.setblocking(False)
+        self._socket = end
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def detach(self) -> int:
+        """The descriptor, to be closed by the caller; then the shim ends, once it is idle."""
+        return self._socket.detach()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def hand(self, frame: bytes, lock_fd: int | None) -> bool:
+        """Give an order of at most ``LARGEST_ORDER_BYTES`` to an idle shim. False: it is gone.
+
+        A start message as the launcher got it, with the launcher's ``oom_kills`` added.
+        """
+        rights = []
+        if lock_fd is not None:
+            rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, _FD.pack(lock_fd))]
+        try:
+            self._socket.sendmsg([frame], rights, _socket.MSG_NOSIGNAL)
+        except OSError:
+            return False
+        return True
+
+    def hear(self) -> bool | None:
+        """True: the shim is idle; None: nothing was said; False: nothing will be said any more."""
+        try:
+            return self._socket.recv(len(_IDLE)) == _IDLE
+        except BlockingIOError:
+            return None
+        except OSError:
+            return False
+
+
+class ShimEnd:
+    """Waits for orders. Not for a shim that is busy: that hears signals only."""
+
+    __slots__ = ("_signals", "_socket")
+
+    def __init__(self, end: _socket.socket) -> None:
+        self._socket = end
+        self._signals = -1
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def take(self, launcher: int, ending: Iterable[int]) -> Handed | None:
+        """Say that this shim is idle and wait for an order. None: it is to end.
+
+        That is when the launcher (a pid) is gone, when it hangs up, or when one of the blocked
+        signals in ``ending`` comes while there is no order; with one, the signal is about it.
+        """
+        try:
+            self._socket.send(_IDLE, _socket.MSG_NOSIGNAL)
+            if self._signals < 0:
+                self._signals = _signal_fd(ending)
+            poll = select.poll()
+            poll.register(self._socket.fileno(), select.POLLIN)
+            poll.register(self._signals, select.POLLIN)
+            if all(fd == self._signals for fd, _ in poll.poll()):
+                return None
+            data, rights, flags, _ = self._socket.recvmsg(
+                LARGEST_ORDER_BYTES,
+                _socket.CMSG_SPACE(_FD.size),
+                _socket.MSG_CMSG_CLOEXEC,
+            )
+        except OSError:
+            return None
+        # A dead launcher's successor gives every order again that was not answered.
+        if not data or os.getppid() != launcher:
+            return None
+        assert not flags & (_socket.MSG_TRUNC | _socket.MSG_CTRUNC), "an order is whole"
+        return Handed(data, _FD.unpack(rights[0][2])[0] if rights else None)
+
+
+class Handed:
+    """An order, and what a newborn shim would have found in its launcher's memory."""
+
+    __slots__ = ("lock_fd", "oom_kills", "order")
+
+    def __init__(self, frame: bytes, lock_fd: int | None) -> None:
+        message, blobs = protocol.unpack(frame)
+        self.order = Order(message, blobs)
+        self.lock_fd = lock_fd
+        self.oom_kills: int | None = message["oom_kills"]
+
+
+def _signal_fd(numbers: Iterable[int]) -> int:
+    """A descriptor that is readable while one of these (blocked) signals is pending."""
+    mask = ctypes.create_string_buffer(128)  # sigset_t
+    struct.pack_into("=Q", mask, 0, sum(1 << number - 1 for number in map(int, numbers)))
+    fd: int = libc.signalfd(-1, mask, _CLOEXEC)
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "signalfd")
+    return fd
