@@ -62,6 +62,7 @@ from gflow.scheduling.drain import Drained
 from gflow.scheduling.explanation import Explanation
 from gflow.scheduling.forecast import Forecast, WhatIf
 from gflow.scheduling.load import History, load
+from gflow.scheduling.remedy import Trials
 from gflow.scheduling.settings import Settings
 from gflow.scheduling.state import Item
 
@@ -315,6 +316,10 @@ class Scheduler:
     def knows(self, job_id: int) -> bool:
         """Whether memory knows the state of this job, task or array."""
         return admission.known(self._core, job_id)
+
+    def remedies(self, job_id: int, now: Instant) -> Trials:
+        """What would let a pending job start now, in steps; raises Refused if unknown."""
+        return Trials(self._core, self._item_of(job_id, "explain"), now)
 
     def explain(self, job_id: int, now: Instant, forecast: Forecast | None = None) -> Explanation:
         """Why a job waits; raises Refused when it is not known.
