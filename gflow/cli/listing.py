@@ -201,7 +201,7 @@ def _value(key: str, value: Any) -> str:
         return format_size(value)
     if key == "signal":
         return signal_name(value)
-    if key == "command":
+    if key == "command" and isinstance(value, list):
         import shlex
 
         return escape(shlex.join(value))

@@ -32,6 +32,8 @@ from gflow.model.event import (
     StartFailed,
     Submit,
     Suspend,
+    TakeJobs,
+    TakePolicy,
     Undrain,
     Unreserve,
     Update,
@@ -54,6 +56,7 @@ from gflow.scheduling import (
     report,
     selection,
     settling,
+    takeover,
     update,
 )
 from gflow.scheduling.core import Core
@@ -82,6 +85,8 @@ _HANDLERS: dict[type, Callable[[Core, Any, Instant], list[Action]]] = {
     Undrain: drain.undrain,
     Reserve: calendar.reserve,
     Unreserve: calendar.unreserve,
+    TakeJobs: takeover.take_jobs,
+    TakePolicy: takeover.take_policy,
     Started: report.started,
     StartFailed: report.start_failed,
     Exited: report.exited,
@@ -151,7 +156,7 @@ class Scheduler:
         if core.ready:
             actions += settling.wake(core, now)
         actions += settling.settle(core, now)
-        if not (isinstance(event, Submit) and event.more):
+        if not (isinstance(event, Submit | TakeJobs) and event.more):
             actions += dispatch(core, now)
         settling.forget(core, now)
         return actions
