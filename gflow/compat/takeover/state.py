@@ -20,9 +20,10 @@ VERSION = 4
 #: What the reference sets its counter to when it could not read its own file.
 _LOST_COUNT = 2_000_000_000
 
-#: Values of a state and of a job where their names are left out, in the order of declaration.
+#: Values of a state where their names are left out.
 _STATE_NAMES = ("version", "jobs", "state_path", "next_job_id", "allowed_gpu_indices")
-_JOB_NAMES = (
+#: Those of a job, in the order in which the reference declares (and its API writes) them.
+JOB_NAMES = (
     "id",
     "script",
     "command",
@@ -151,7 +152,7 @@ def _jobs(raw: Mapping[str, Any]) -> list[Record]:
 
 def _named(raw: object) -> Record:
     if isinstance(raw, list):
-        return dict(zip(_JOB_NAMES, raw))
+        return dict(zip(JOB_NAMES, raw))
     if not isinstance(raw, dict):
         raise Unreadable("one of its jobs is no job")
     return raw

@@ -8,8 +8,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from gflow.compat.takeover import state
-from gflow.compat.takeover.state import Unreadable, read
+from gflow.compat.takeover.state import JOB_NAMES, Unreadable, read
 
 _SPEC = {"command": "true", "run_dir": "/w", "submitted_by": "ann"}
 _RUN = {"id": 1, "state": "Queued", "priority": 10, "gpus": 0}
@@ -51,11 +50,11 @@ def test_whole_jobs_by_position_or_id(jobs: Any) -> None:
 
 def test_values_without_names() -> None:
     """A file of version 2 may be a list, and so may its jobs and their times."""
-    values: list[Any] = [None] * len(state._JOB_NAMES)
+    values: list[Any] = [None] * len(JOB_NAMES)
     for name, value in (("id", 7), ("command", "true"), ("state", "Finished")):
-        values[state._JOB_NAMES.index(name)] = value
-    values[state._JOB_NAMES.index("submitted_at")] = [1_700_000_000, 5]
-    values[state._JOB_NAMES.index("time_limit")] = [60, 0]
+        values[JOB_NAMES.index(name)] = value
+    values[JOB_NAMES.index("submitted_at")] = [1_700_000_000, 5]
+    values[JOB_NAMES.index("time_limit")] = [60, 0]
     data = msgpack.packb([2, {7: values}, "/x/state.json", 8, None])
     (job,) = read(bytes(data), "state.msgpack").jobs
     assert (job["id"], job["command"], job["state"]) == (7, "true", "Finished")
