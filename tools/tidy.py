@@ -44,7 +44,7 @@ LAYERS: dict[str, frozenset[str]] = {
         }
     ),
     "cli": frozenset(
-        {"config", "api", "process", "model", "persistence", "launching", "monitoring", "compat"}
+        {"config", "api", "process", "model", "persistence", "launching", "monitoring"}
     ),
     "__init__": frozenset({"api"}),
 }
@@ -60,7 +60,6 @@ PLACES: dict[str, tuple[str, ...]] = {
     "rich": ("cli/",),
     "textual": ("cli/",),
     "pynvml": ("monitoring/",),
-    "msgpack": ("compat/takeover/state",),
     "random": (),
     "threading": (),
 }

@@ -78,6 +78,9 @@ def _status(options: argparse.Namespace, session: Session) -> int:
     print(f"state      {escape(str(status.get('state_dir')) + why)}")
     for name, process in (status.get("processes") or {}).items():
         print(f"{name:<10} {_process(process)}")
+    launcher = (status.get("processes") or {}).get("launcher") or {}
+    polled = launcher.get("memory_limits_reason")
+    print("limits     memory by " + escape(f"polling: {polled}" if polled else "control groups"))
     gap = status.get("loop_gap_ms") or {}
     print(f"loop gap   p50 {gap.get('p50')} ms, p99 {gap.get('p99')} ms, max {gap.get('max')} ms")
     jobs = status.get("jobs") or {}

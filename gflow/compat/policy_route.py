@@ -18,6 +18,12 @@ from gflow.errors import Refused
 
 Record = dict[str, Any]
 
+#: The reference's limit → ours.
+_LIMITS = {
+    "max_running_jobs": "running_jobs",
+    "max_running_gpus": "running_gpus",
+    "max_queued_jobs": "pending_jobs",
+}
 _SCOPES = ("user", "project", "default_user", "default_project")
 _STATUSES = ("Pending", "Active", "Completed", "Cancelled")
 _COUNT = field.integer(0, 1 << 32)
@@ -77,7 +83,7 @@ class PolicyRoutes:
         for row in (await self._operations.quotas(peer))["quotas"]:
             limits = {
                 theirs: int(row["limits"][ours])
-                for theirs, ours in encoding.LIMITS.items()
+                for theirs, ours in _LIMITS.items()
                 if row["limits"].get(ours) is not None
             }
             if not limits:
@@ -105,7 +111,7 @@ class PolicyRoutes:
             raise Problem(422, "Invalid body: limits must be an object")
         limits: dict[str, float | None] = {
             ours: float(_number(given, theirs))
-            for theirs, ours in encoding.LIMITS.items()
+            for theirs, ours in _LIMITS.items()
             if given.get(theirs) is not None
         }
         if not limits:

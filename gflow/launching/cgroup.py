@@ -1,38 +1,82 @@
 """Control groups, where one was delegated to us: membership that nobody leaves by forking.
 
-A group per attempt (cgroups(7), version 2), without controllers: it serves to find every process of
-an attempt and to kill them all in one stroke (``cgroup.kill``, Linux 5.14). Everything works
-without.
+A group per attempt (cgroups(7), version 2) serves to find every process of an attempt and to kill
+them all in one stroke (``cgroup.kill``, Linux 5.14). Where the memory controller comes along, the
+kernel itself keeps an attempt below its memory limit. Everything works without.
+
+The kernel gives controllers only to groups whose parent has no process of its own (cgroups(7), "no
+internal processes"), so we must not be in the delegated group itself but in one below:
+``DelegateSubgroup=`` of systemd 254.
 """
 
 from __future__ import annotations
 
 import os
 
+#: Written by systemd to a group that it has delegated (Delegate=yes).
+_MARKS = ("user.delegate", "trusted.delegate")
+_NO_MEMORY = "the delegated control group has no memory controller"
 
-def base(name: str, mode: str) -> str | None:
-    """A folder for the groups of attempts, inside of this process's own group; None: without.
 
-    ``mode``: "off"; "auto", only below a group that systemd has delegated (Delegate=yes); or "on",
-    wherever the kernel lets us.
+class Groups:
+    """The folder of the groups of all attempts."""
+
+    __slots__ = ("home", "limit_refusal", "path")
+
+    def __init__(self, path: str, home: str, limit_refusal: str | None) -> None:
+        self.path = path
+        #: The group in which launcher and shims are.
+        self.home = home
+        #: Why memory cannot be limited in them; None: it can.
+        self.limit_refusal = limit_refusal
+
+    def of(self, job_id: int, attempt: int) -> Group:
+        """The group of one attempt."""
+        return Group(f"{self.path}/{job_id}.{attempt}", self.home)
+
+
+def find(name: str, mode: str) -> tuple[Groups | None, str | None]:
+    """The folder for the groups of attempts; and why memory is not limited by groups, or None.
+
+    ``mode``: "off"; "auto", only below a group that systemd has delegated; or "on", wherever the
+    kernel lets us.
     """
     if mode == "off":
-        return None
-    own = _own()
-    if own is None or (mode == "auto" and not _is_delegated(own)):
-        return None
-    if os.path.basename(own) == name or f"/{name}/" in own:
-        return None  # this process runs as a job of the same supervisor's
-    path = f"{own}/{name}"
+        return None, "control groups are turned off"
+    home = _own()
+    if home is None:
+        return None, "there are no control groups of version 2"
+    top = _delegated(home) or (home if mode == "on" else None)
+    if top is None:
+        return None, "no control group is delegated to gflow"
+    if f"/{name}/" in f"{home}/":
+        return None, "the supervisor runs as a job itself"
+    path = f"{top}/{name}"
     try:
         os.makedirs(path, exist_ok=True)
-        if not os.access(f"{path}/cgroup.kill", os.W_OK):
-            return None
-        if not os.access(f"{own}/cgroup.procs", os.W_OK):
-            return None
-    except OSError:
-        return None
-    return path
+    except OSError as error:
+        return None, f"{path}: {error.strerror}"
+    if not all(
+        os.access(file, os.W_OK) for file in (f"{path}/cgroup.kill", f"{home}/cgroup.procs")
+    ):
+        return None, f"{path}: it may not be used"
+    groups = Groups(path, home, _hand_down_memory(top, home, path))
+    return groups, groups.limit_refusal
+
+
+def _hand_down_memory(top: str, home: str, path: str) -> str | None:
+    """Give the memory controller to the groups in ``path``; None, or why that cannot be."""
+    if "memory" not in _words(f"{top}/cgroup.controllers"):
+        return _NO_MEMORY
+    # With us in it, it could only be the root of the hierarchy, which alone has no type.
+    if top == home and os.path.exists(f"{top}/cgroup.type"):
+        return "gflow is in the delegated control group itself (DelegateSubgroup=, systemd 254)"
+    try:
+        for folder in (top, path):
+            _write(f"{folder}/cgroup.subtree_control", "+memory")
+    except OSError as error:
+        return f"the memory controller cannot be handed down: {error.strerror}"
+    return None
 
 
 def _own() -> str | None:
@@ -51,8 +95,13 @@ def _own() -> str | None:
     return None
 
 
-def _is_delegated(path: str) -> bool:
-    for attribute in ("user.delegate", "trusted.delegate"):
+def _delegated(home: str) -> str | None:
+    """The delegated group that we are in, or in whose subgroup."""
+    return next((path for path in (home, os.path.dirname(home)) if _is_marked(path)), None)
+
+
+def _is_marked(path: str) -> bool:
+    for attribute in _MARKS:
         try:
             if os.getxattr(path, attribute) == b"1":
                 return True
@@ -64,10 +113,14 @@ def _is_delegated(path: str) -> bool:
 class Group:
     """The group of one attempt; a path that need not exist."""
 
-    __slots__ = ("path",)
+    __slots__ = ("_home", "limited", "path")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, home: str | None = None) -> None:
         self.path = path
+        #: None where nobody is going to leave it.
+        self._home = home
+        #: The kernel keeps it below a memory limit, and counts.
+        self.limited = False
 
     def make(self) -> None:
         """Raises OSError."""
@@ -79,7 +132,34 @@ class Group:
 
     def leave(self) -> None:
         """Move this process to where the launcher is. Raises OSError."""
-        _write(f"{os.path.dirname(os.path.dirname(self.path))}/cgroup.procs", "0")
+        _write(f"{self._home}/cgroup.procs", "0")
+
+    def limit_memory(self, limit_bytes: int) -> None:
+        """Have the kernel end all of it at once when it needs more; without swap, where it counts.
+
+        After the command was born: what this process itself touched is small then beside the rest.
+        """
+        try:
+            _write(f"{self.path}/memory.oom.group", "1")
+            _write(f"{self.path}/memory.max", str(limit_bytes))
+            self.limited = True
+            _write(f"{self.path}/memory.swap.max", "0")
+        except OSError:
+            pass  # no controller: the monitor looks; or no swap accounting: only memory counts
+
+    def oom_kills(self) -> int:
+        """Processes of it that the kernel has killed for its limit."""
+        return _figures(f"{self.path}/memory.events").get("oom_kill", 0)
+
+    def peak_bytes(self) -> int | None:
+        """The most memory that it ever had, the files that it read and wrote included."""
+        words = _words(f"{self.path}/memory.peak")  # Linux 5.19
+        return int(words[0]) if words else None
+
+    def cpu_s(self) -> float | None:
+        """Processor time of all that were ever in it."""
+        used_us = _figures(f"{self.path}/cpu.stat").get("usage_usec")
+        return None if used_us is None else used_us / 1e6
 
     def kill(self) -> None:
         """SIGKILL for every member at once, however fast they fork."""
@@ -90,11 +170,7 @@ class Group:
 
     def pids(self) -> set[int]:
         """Its members, zombies included."""
-        try:
-            with open(f"{self.path}/cgroup.procs", encoding="ascii") as file:
-                return {int(line) for line in file}
-        except OSError:
-            return set()
+        return {int(word) for word in _words(f"{self.path}/cgroup.procs")}
 
     def remove(self) -> None:
         """Once it is empty."""
@@ -102,6 +178,20 @@ class Group:
             os.rmdir(self.path)
         except OSError:
             pass
+
+
+def _words(path: str) -> list[str]:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().split()
+    except OSError:
+        return []
+
+
+def _figures(path: str) -> dict[str, int]:
+    """A file of lines ``name number``."""
+    words = _words(path)
+    return {name: int(number) for name, number in zip(words[::2], words[1::2])}
 
 
 def _write(path: str, text: str) -> None:

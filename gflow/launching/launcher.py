@@ -131,7 +131,8 @@ class Launcher:
             self._pool.expire(now_s)
             self._reports.open()
             self._conditions.oom_kills = oom.kills()
-            self._send({"t": "heartbeat", "attempts": len(self._custody)})
+            refusal = self._place.limit_refusal
+            self._send({"t": "heartbeat", "attempts": len(self._custody), "unlimited": refusal})
 
     def _watch(self, fd: int, callback: Callable[[], None]) -> None:
         """From now on; in place of what it was watched for before, if it was."""

@@ -15,6 +15,7 @@ class Place:
         "boot_id",
         "folder",
         "groups",
+        "limit_refusal",
         "logs",
         "machine_id",
         "reports",
@@ -38,8 +39,12 @@ class Place:
         status = os.stat(state_dir)
         #: A copy of the folder has another inode: run files in it are not about our processes.
         self.folder = f"{status.st_dev:x}:{status.st_ino:x}"
-        #: Folder of the control groups of attempts; None: there are none.
-        self.groups = cgroup.base(f"gflow-{self.folder.replace(':', '-')}", cgroup_mode)
+        name = f"gflow-{self.folder.replace(':', '-')}"
+        #: Control groups of attempts; None: there are none.
+        self.groups: cgroup.Groups | None
+        #: Why they do not limit memory; None: they do.
+        self.limit_refusal: str | None
+        self.groups, self.limit_refusal = cgroup.find(name, cgroup_mode)
 
     def prepare(self) -> None:
         """Make the folders and the FIFO where they are missing, private to the owner.
@@ -66,7 +71,7 @@ class Place:
         return f"{self.spool}/{job_id}.{attempt}.reason"
 
     def group(self, job_id: int, attempt: int) -> cgroup.Group | None:
-        return cgroup.Group(f"{self.groups}/{job_id}.{attempt}") if self.groups else None
+        return self.groups.of(job_id, attempt) if self.groups else None
 
     def mark(self, job_id: int, attempt: int) -> str:
         """What every process of an attempt carries in its environment as GFLOW_ATTEMPT_ID."""

@@ -21,6 +21,7 @@ import zlib
 from typing import NoReturn
 
 from gflow.launching import command, ending, environment, hook, oom, output, prctl, tree, usage
+from gflow.launching.cgroup import Group
 from gflow.launching.command import CannotStart, Conditions, Program
 from gflow.launching.ending import Ending
 from gflow.launching.journal import Journal
@@ -216,6 +217,8 @@ class Shim:
             try:
                 group.leave()
                 self._ending.group = group
+                if order.memory_bytes and place.limit_refusal is None:
+                    group.limit_memory(order.memory_bytes)
             except OSError:
                 self._altered = True  # a stroke against it would hit this process: it is not used
 
@@ -296,14 +299,23 @@ class Shim:
             "usage": usage.of_command(spent, self._cpu_before_s),
             "gone": self._gone_told,
         }
-        if self._signal == signal.SIGKILL and self._was_victim():
+        group = self._ending.group
+        if group is not None:
+            usage.add_group(facts["usage"], group)
+        if self._signal == signal.SIGKILL and self._was_victim(group):
             facts["usage"]["oom_killed"] = True
+            if group is not None and group.limited:
+                facts["usage"]["memory_limit_bytes"] = self._order.memory_bytes
         self._journal.note("exit", facts)
         self._reporter.send("exited", facts)
         self._journal.sync()
 
-    def _was_victim(self) -> bool:
-        return not self._ending.begun and oom.was_victim(self._command, self._oom_kills)
+    def _was_victim(self, group: Group | None) -> bool:
+        if self._ending.begun:
+            return False
+        if group is not None and group.limited and group.oom_kills():
+            return True
+        return oom.was_victim(self._command, self._oom_kills)
 
     def _wait(self) -> int | None:
         """A signal that came, or None when it is time for something."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 
+from gflow.launching.cgroup import Group
 from gflow.launching.runfile import Facts
 
 
@@ -36,3 +37,15 @@ def children_cpu_s() -> float:
 def own_peak_bytes() -> int:
     """The most memory that this process ever had resident."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def add_group(usage: Facts, group: Group) -> None:
+    """Add what the kernel counted for a control group, children that are not waited for included.
+
+    ``memory_peak_bytes`` is not resident memory alone: files that it read or wrote count too.
+    """
+    cpu_s, peak_bytes = group.cpu_s(), group.peak_bytes()
+    if cpu_s is not None:
+        usage["cpu_s"] = max(usage["cpu_s"], cpu_s)
+    if peak_bytes is not None:
+        usage["memory_peak_bytes"] = peak_bytes

@@ -98,6 +98,8 @@ def exited(core: Core, event: Exited, now: Instant) -> list[Action]:
         return []
     if job.ending is None:
         job.ending = _ending(job, event)
+        if job.ending is State.OUT_OF_MEMORY:
+            job.reason = _killed_by_the_kernel(event.usage or {})
     return [lifecycle.move(core, job, Happened.EXITED, now, "exited")]
 
 
@@ -113,6 +115,13 @@ def _with_end(sampled: dict[str, Any], end: dict[str, Any]) -> dict[str, Any]:
         usage["max_rss_bytes"] = peak
         usage.pop("max_rss_floor", None)
     return usage
+
+
+def _killed_by_the_kernel(usage: dict[str, Any]) -> str:
+    limit = usage.get("memory_limit_bytes")
+    if limit is None:
+        return "the kernel ended it: the machine, or a control group around it, was out of memory"
+    return f"memory limit exceeded: the kernel ended it, {limit} bytes allowed"
 
 
 def _ending(job: Job, event: Exited) -> State:

@@ -59,6 +59,8 @@ class LauncherPort(Port):
         self._scan: asyncio.Task[None] | None = None
         #: Attempts under its watch, as it told last.
         self.attempts = 0
+        #: Why control groups do not limit memory; None: they do.
+        self._polled_because: str | None = "not known yet"
 
     # --- orders ---------------------------------------------------------------------------------
 
@@ -112,6 +114,7 @@ class LauncherPort(Port):
         match report["t"]:
             case "heartbeat":
                 self.attempts = report["attempts"]
+                self._polled_because = report["unlimited"]
             case "read_result":
                 future = self._reads.get(report["id"])
                 if future is not None and not future.done():
@@ -189,4 +192,6 @@ class LauncherPort(Port):
             **self.child.describe(),
             "attempts": self.attempts,
             "unanswered": len(self._unanswered),
+            "memory_limits": "polling" if self._polled_because else "control groups",
+            "memory_limits_reason": self._polled_because,
         }
