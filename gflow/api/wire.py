@@ -11,6 +11,7 @@ import json
 import os
 import select
 import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -20,6 +21,8 @@ PROTOCOL = "1"
 _PATIENCE_S = 10.0
 _MAX_LINE = 64 << 10
 _RECEIVE_BYTES = 256 << 10
+#: struct ucred: pid, uid, gid.
+_UCRED_BYTES = 12
 
 
 class WireError(Exception):
@@ -184,8 +187,20 @@ class Wire:
                     ) from None
                 time.sleep(0.02)  # its queue is full
             else:
+                self._check_peer(sock)
                 self._socket = sock
                 return
+
+    def _check_peer(self, sock: socket.socket) -> None:
+        """A job's environment is nobody's but ours and the administrator's (unix(7))."""
+        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED_BYTES)
+        uid = int.from_bytes(credentials[4:8], sys.byteorder)
+        if uid not in (0, os.getuid()):
+            sock.close()
+            raise Unreachable(
+                f"no supervisor answers at {self.path}: who does is user {uid}, "
+                "neither you nor root, and is not trusted"
+            )
 
     @staticmethod
     def _still_open(sock: socket.socket) -> bool:

@@ -148,6 +148,7 @@ class Custody:
     def _hurry(self, attempt: Attempt, number: int) -> None:
         attempt.signalled = True
         _send_signal(attempt.handle.pidfd, number)
+        _send_signal(attempt.handle.pidfd, signal.SIGCONT)  # the job may have stopped its shim
 
     def signal_command(self, key: Key, number: int) -> None:
         """Send a signal to the command alone."""

@@ -73,7 +73,7 @@ def _state_dir(system: bool) -> str:
 
 def _runtime(asked: str | None, mode: int, system: bool) -> str:
     path = asked or os.environ.get("GFLOW_RUNTIME_DIR")
-    fallback = f"/tmp/gflow-{os.getuid()}"
+    fallback = _fallback()
     if path is None and system:
         path = _SYSTEM_RUNTIME
     if path is None:
@@ -82,12 +82,20 @@ def _runtime(asked: str | None, mode: int, system: bool) -> str:
     path = os.path.abspath(path)
     if len(os.fsencode(os.path.join(path, SOCKET_NAME))) + len(".new") > _SOCKET_BYTES:
         path = fallback
-    _make_private(path, mode)
+    _make_private(path, mode, shared=path == fallback)
     return path
 
 
-def _make_private(path: str, mode: int) -> bool:
-    """Make a folder that only we can write to; True when it is new. Raises ConfigError."""
+def _fallback() -> str:
+    """Where nothing else is: anybody may make folders there."""
+    return f"/tmp/gflow-{os.getuid()}"
+
+
+def _make_private(path: str, mode: int, *, shared: bool = False) -> bool:
+    """Make a folder that only we can write to; True when it is new. Raises ConfigError.
+
+    ``shared``: it is where anybody may make one, so that what is in it may be anybody's.
+    """
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         try:
@@ -103,6 +111,11 @@ def _make_private(path: str, mode: int) -> bool:
     if found.st_uid != os.getuid():
         raise ConfigError(
             f"cannot use folder {path}: it belongs to uid {found.st_uid}, not to uid {os.getuid()}"
+        )
+    if shared and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigError(
+            f"cannot use folder {path}: others can write to it "
+            f"(mode {stat.S_IMODE(found.st_mode):04o}): remove it"
         )
     if stat.S_IMODE(found.st_mode) != mode:
         try:

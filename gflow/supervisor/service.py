@@ -197,7 +197,11 @@ class Service:
         if self._reactor.config["access"]["mode"] == "system":
             os.chmod(temporary, 0o666)
         self._socket_inode = os.stat(temporary).st_ino
-        os.rename(temporary, path)
+        try:
+            os.rename(temporary, path)
+        except IsADirectoryError:
+            os.rename(path, f"{path}.displaced")
+            os.rename(temporary, path)
         return made
 
     async def _keep_socket(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -132,6 +133,22 @@ def test_nobody_is_unreachable(tmp_path: Path) -> None:
         sock.bind(path)
     with pytest.raises(Unreachable):
         Wire(path).call("GET", "/")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can listen as somebody else")
+def test_a_stranger_is_not_trusted(tmp_path: Path) -> None:
+    """Who listens at the socket must be oneself or root: nothing is sent to anybody else."""
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(path)
+        before = os.geteuid()
+        os.seteuid(65534)
+        try:
+            listening.listen()  # unix(7): the credentials of this moment are the peer's
+        finally:
+            os.seteuid(before)
+        with pytest.raises(Unreachable, match="user 65534, "):
+            Wire(path).call("GET", "/")
 
 
 def test_queries() -> None:

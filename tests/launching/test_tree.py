@@ -63,6 +63,18 @@ def command_of(pid: int) -> str:
         return ""
 
 
+def test_a_kill_wakes_a_shim_that_its_job_has_stopped(launcher: Driver, tmp_path: Path) -> None:
+    """A job that stops its parent can still be ended."""
+    told = tmp_path / "told"
+    script = f"until [ -e {told} ]; do sleep 0.02; done; kill -STOP $PPID; sleep 1000"
+    launcher.start("/bin/sh", "-c", script)
+    shim = launcher.wait_for("started")["shim"][0]
+    told.touch()
+    until(lambda: identity.process_state(shim) == "T")
+    launcher.ask("kill", grace_period_s=5.0)
+    assert launcher.wait_for("exited")["signal"] == signal.SIGTERM
+
+
 @pytest.mark.parametrize("stray", STRAYS.values(), ids=STRAYS.keys())
 def test_a_kill_ends_the_whole_tree(launcher: Driver, stray: str) -> None:
     """After a kill nothing of the job lives, whatever its children did to get away."""

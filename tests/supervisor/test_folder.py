@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gflow.errors import ConfigError
+from gflow.supervisor import folder
 from gflow.supervisor.folder import Folders, prepare
 
 
@@ -67,3 +68,15 @@ def test_unusable_path_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="file"):
         folders(tmp_path / "file" / "state", tmp_path / "run")
+
+
+def test_a_folder_in_tmp_that_others_can_write_to_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in it may be anybody's."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    monkeypatch.setattr(folder, "_fallback", lambda: str(shared))
+    with pytest.raises(ConfigError, match="others can write to it"):
+        folders(tmp_path / "state", shared)

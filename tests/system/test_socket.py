@@ -33,6 +33,15 @@ def test_replaced_socket_is_replaced(machine: Machine) -> None:
     eventually(lambda: machine.ctl("ping").returncode == 0, 15)
 
 
+def test_a_folder_in_the_place_of_the_socket_is_moved_aside(machine: Machine) -> None:
+    """Even one that cannot be removed because something is in it."""
+    path = machine.runtime / "gflow.sock"
+    path.unlink()
+    (path / "something").mkdir(parents=True)
+    eventually(lambda: machine.ctl("ping").returncode == 0, 15)
+    assert (machine.runtime / "gflow.sock.displaced" / "something").is_dir()
+
+
 def test_many_clients_at_once(machine: Machine) -> None:
     """200 listings at the same time are all answered."""
     machine.submit("--hold", "--", "true")
