@@ -44,7 +44,7 @@ LAYERS: dict[str, frozenset[str]] = {
         }
     ),
     "cli": frozenset(
-        {"config", "api", "process", "model", "persistence", "launching", "monitoring"}
+        {"config", "api", "process", "model", "persistence", "launching", "monitoring", "compat"}
     ),
     "__init__": frozenset({"api"}),
 }
@@ -60,6 +60,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "rich": ("cli/",),
     "textual": ("cli/",),
     "pynvml": ("monitoring/",),
+    "msgpack": ("compat/takeover/state",),
     "random": (),
     "threading": (),
 }

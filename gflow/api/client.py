@@ -405,6 +405,20 @@ class Client:
         target = f"/v1/reservations/{number}" + wire.query({"once": once or None})
         return self._call("DELETE", target)
 
+    # --- from another scheduler ---------------------------------------------------------------
+
+    def take_jobs(self, jobs: Sequence[Record], *, dry_run: bool = False) -> Record:
+        """Take in up to 10,000 jobs with their ids: ``{"job_ids", "known", "durable"}``.
+
+        See ``gflow.api.arrival`` for what a job is.
+        """
+        target = "/v1/import/jobs" + wire.query({"dry_run": dry_run or None})
+        return self._call("POST", target, list(jobs), timeout_s=600.0)
+
+    def take_policy(self, policy: Record) -> Record:
+        """Take in limits, reservations and use: ``{"taken", "left", "durable"}``."""
+        return self._call("POST", "/v1/import/policy", policy)
+
     # --- parts ------------------------------------------------------------------------------
 
     def _call(

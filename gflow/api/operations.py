@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from gflow.api.feed import Feed
-    from gflow.model.job import Spec
+    from gflow.model.job import Job, Spec
 
 #: A JSON object.
 Record = dict[str, Any]
@@ -40,6 +40,16 @@ class Submission:
     hold: bool = False
     #: Blob key → compressed data (zlib), for ``spec.env`` and ``spec.script``.
     blobs: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(slots=True, frozen=True)
+class Policy:
+    """What another scheduler knew beside its jobs; see :class:`gflow.model.event.TakePolicy`."""
+
+    next_id: int = 1
+    quotas: tuple[tuple[str, str, dict[str, float]], ...] = ()
+    reservations: tuple[Record, ...] = ()
+    use: tuple[tuple[str, float, float], ...] = ()
 
 
 class Action(StrEnum):
@@ -172,6 +182,26 @@ class Operations(Protocol):
 
         ``{"starts_at": epoch or None, "delayed": [{"id", "before_at", "after_at"}],
         "delayed_count": n}``; the most delayed first, ``after_at`` None: nobody can tell.
+        """
+        ...
+
+    @property
+    def own_identity(self) -> tuple[int, int] | None:
+        """(uid, gid) that all jobs run as in user mode; None: each as its submitter."""
+        ...
+
+    async def take_jobs(self, peer: Peer, jobs: Sequence[Job], *, dry_run: bool) -> Record:
+        """Take in jobs of another scheduler (admins): ``{"job_ids", "known", "durable"}``.
+
+        Whole or not at all; ``known``: how many were taken in before and stay as they are now.
+        CONFLICT when an id belongs to another job here.
+        """
+        ...
+
+    async def take_policy(self, peer: Peer, policy: Policy) -> Record:
+        """Take in limits, reservations, use and the id counter (admins).
+
+        ``{"taken": [what, …], "left": [{"what", "why"}, …], "durable"}``.
         """
         ...
 

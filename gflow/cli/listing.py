@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from gflow.api.moment import parse_past
@@ -201,7 +201,7 @@ def _value(key: str, value: Any) -> str:
         return format_size(value)
     if key == "signal":
         return signal_name(value)
-    if key == "command":
+    if key == "command" and isinstance(value, list):
         import shlex
 
         return escape(shlex.join(value))
@@ -234,16 +234,20 @@ def explained(answer: Record) -> list[str]:
     position = answer.get("position")
     place = f", number {position} in the queue" if position else ""
     lines = [f"Job {answer['job_id']} is {answer['state']}{place}"]
-    lines += _blockers(answer.get("blockers") or ())
+    lines += _blockers(answer.get("blockers") or (), answer.get("remedies") or ())
+    for number, remedy in enumerate(answer.get("remedies") or ()):
+        lead = "Would start now with:" if number == 0 else "                  or:"
+        lines.append(escape(f"{lead} gflowctl update {answer['job_id']} {remedy}"))
     expected = answer.get("expected_start_at") or {}
     if expected.get("earliest") is not None:
         lines.append(f"Expected to start: {_span(expected['earliest'], expected.get('latest'))}")
     return lines
 
 
-def _blockers(blockers: Iterable[Record]) -> Iterator[str]:
+def _blockers(blockers: Iterable[Record], remedies: Sequence[str]) -> Iterator[str]:
+    """``remedies`` stand below the blockers, as commands, and not with them again."""
     for blocker in blockers:
         until = f" (until {moment(blocker['until_at'])})" if blocker.get("until_at") else ""
         yield escape(f"  {blocker['reason']}: {blocker['message']}{until}")
-        if blocker.get("remedy"):
+        if blocker.get("remedy") and blocker["remedy"] != " or ".join(remedies):
             yield escape(f"    way out: {blocker['remedy']}")

@@ -61,6 +61,7 @@ COMMANDS = {
     "undrain": ("maintenance", "start jobs again"),
     "backup": ("maintenance", "write a copy of the store to a file"),
     "restore": ("maintenance", "make a store from a backup"),
+    "import": ("takeover", "take over jobs, history and limits of the older gflow"),
     "check": ("maintenance", "look over the store"),
     "completion": ("completion", "print a completion script for bash, zsh or fish"),
 }

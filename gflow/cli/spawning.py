@@ -10,6 +10,7 @@ import time
 from gflow.api.client import Client, Record
 from gflow.api.wire import Unreachable
 from gflow.cli.command import Failure
+from gflow.cli.session import Session
 
 #: While it lives it may load: a store of a million jobs takes seconds, an orphan 15 s to end.
 _READY_S = 120.0
@@ -28,6 +29,16 @@ def may_start_by_itself() -> bool:
 
     settings = config.load()
     return bool(settings["client"]["autostart"]) and settings["access"]["mode"] == "user"
+
+
+def ensure(session: Session) -> None:
+    """Have a supervisor that answers, started now if it may. Raises Unreachable, Failure."""
+    try:
+        session.client.ping()
+    except Unreachable:
+        if not may_start_by_itself():
+            raise
+        start(session.runtime_dir, None)
 
 
 def start(runtime_dir: str | None, state_dir: str | None, *flags: str) -> int:

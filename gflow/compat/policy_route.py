@@ -18,12 +18,6 @@ from gflow.errors import Refused
 
 Record = dict[str, Any]
 
-#: The reference's limit → ours.
-_LIMITS = {
-    "max_running_jobs": "running_jobs",
-    "max_running_gpus": "running_gpus",
-    "max_queued_jobs": "pending_jobs",
-}
 _SCOPES = ("user", "project", "default_user", "default_project")
 _STATUSES = ("Pending", "Active", "Completed", "Cancelled")
 _COUNT = field.integer(0, 1 << 32)
@@ -83,7 +77,7 @@ class PolicyRoutes:
         for row in (await self._operations.quotas(peer))["quotas"]:
             limits = {
                 theirs: int(row["limits"][ours])
-                for theirs, ours in _LIMITS.items()
+                for theirs, ours in encoding.LIMITS.items()
                 if row["limits"].get(ours) is not None
             }
             if not limits:
@@ -111,7 +105,7 @@ class PolicyRoutes:
             raise Problem(422, "Invalid body: limits must be an object")
         limits: dict[str, float | None] = {
             ours: float(_number(given, theirs))
-            for theirs, ours in _LIMITS.items()
+            for theirs, ours in encoding.LIMITS.items()
             if given.get(theirs) is not None
         }
         if not limits:

@@ -23,6 +23,14 @@ class Reserved:
 
 
 @dataclass(slots=True, frozen=True)
+class Taken:
+    """Answer to TakePolicy."""
+
+    #: A few words for each thing, and why it was left; None: it was taken.
+    findings: tuple[tuple[str, str | None], ...]
+
+
+@dataclass(slots=True, frozen=True)
 class Start:
     """Start this attempt. Idempotent: the run file lets each attempt start once."""
 
@@ -86,4 +94,4 @@ class Changed:
     cause: str
 
 
-Action = Admitted | Reserved | Start | Signal | Warn | Kill | Changed
+Action = Admitted | Reserved | Taken | Start | Signal | Warn | Kill | Changed

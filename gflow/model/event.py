@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from gflow.model.job import Process, Spec
+from gflow.model.job import Job, Process, Spec
 from gflow.model.resources import Capacity
 from gflow.model.state import State
 
@@ -177,6 +177,35 @@ class Unreserve:
     once: bool = False
 
 
+@dataclass(slots=True, frozen=True)
+class TakeJobs:
+    """Take in jobs of another scheduler, whole or not at all; their ids, states and times stay.
+
+    Each is PENDING or has ended. Only an admin may ask.
+    """
+
+    jobs: tuple[Job, ...]
+    uid: int
+    #: As in Submit.
+    more: bool = False
+    ended: tuple[tuple[int, State], ...] = ()
+
+
+@dataclass(slots=True, frozen=True)
+class TakePolicy:
+    """Take in what else another scheduler knew; what is set here stays. Answered with Taken."""
+
+    uid: int
+    #: Ids below were given out there.
+    next_id: int = 1
+    #: (scope, name, limits), as in SetQuota.
+    quotas: tuple[tuple[str, str, dict[str, float]], ...] = ()
+    #: {id, user, start_at, duration_s, gpus, gpu_ids}.
+    reservations: tuple[dict[str, Any], ...] = ()
+    #: (user, gpu-seconds, when they were last decayed in epoch seconds).
+    use: tuple[tuple[str, float, float], ...] = ()
+
+
 # --- reports from the launcher ------------------------------------------------------------------
 
 
@@ -302,6 +331,8 @@ Event = (
     | Undrain
     | Reserve
     | Unreserve
+    | TakeJobs
+    | TakePolicy
     | Started
     | StartFailed
     | Exited

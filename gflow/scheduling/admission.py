@@ -10,7 +10,7 @@ from gflow.model.event import Submit
 from gflow.model.job import Array, ArraySpec, Dependency, Job, Spec
 from gflow.model.resources import Capacity, Resources
 from gflow.model.state import TERMINAL, Instant, State
-from gflow.scheduling import numbering, quota, waiting
+from gflow.scheduling import numbering, phrase, quota, waiting
 from gflow.scheduling.core import Core
 from gflow.scheduling.pool import Pool
 from gflow.scheduling.state import Item
@@ -147,10 +147,12 @@ def check_fits(capacity: Capacity, want: Resources) -> None:
     """Refuse a request that the idle machine could not hold, naming what is short."""
     for name, wanted, total in (
         ("cpus", want.cpus, capacity.cpus),
-        ("bytes of memory", want.memory_bytes, capacity.memory_bytes),
+        ("memory_bytes", want.memory_bytes, capacity.memory_bytes),
     ):
         if wanted > total:
-            raise _refuse(f"{wanted} {name} wanted, {total} available on this machine")
+            there = phrase.size(total) if name == "memory_bytes" else total
+            wants = phrase.amount(name, wanted)
+            raise _refuse(f"{wants} wanted, {there} available on this machine")
     counters = dict(capacity.gres)
     for name, wanted in want.gres:
         if name not in counters:

@@ -95,6 +95,25 @@ def reserve(core: Core, event: Reserve, now: Instant) -> list[Action]:
     return [Reserved(made.id)]
 
 
+def take(core: Core, made: Reservation, now: Instant) -> str | None:
+    """Keep a reservation that was made elsewhere, with its id; why it cannot be kept, or None."""
+    core.last_reservation_id = max([core.last_reservation_id, made.id, *core.calendar])
+    known = core.calendar.get(made.id)
+    if known is not None:
+        same = (known.user, known.start_at) == (made.user, made.start_at)
+        return "it is here already" if same else f"reservation {made.id} is another one here"
+    if made.occurrence(now.wall_s) is None:
+        return "it is over"
+    try:
+        _check_beside_others(core, made, now)
+    except Refused as error:
+        return str(error)
+    core.calendar[made.id] = made
+    core.live.changes["reservation", made.id] = None
+    advance(core, now)
+    return None
+
+
 def unreserve(core: Core, event: Unreserve, now: Instant) -> list[Action]:
     """Give a reservation back, or only its current or next occurrence."""
     found = core.calendar.get(event.reservation_id)
@@ -128,6 +147,10 @@ def _check(core: Core, made: Reservation, now: Instant) -> None:
         raise _refused("it would repeat before it has ended")
     if made.cpus < 0 or made.gpus < 0 or not (made.cpus or made.gpus):
         raise _refused("name a number of cpus or gpus")
+    _check_beside_others(core, made, now)
+
+
+def _check_beside_others(core: Core, made: Reservation, now: Instant) -> None:
     _check_capacity(core, made, [made])
     spans = _spans(made, now)
     for start, end in spans:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 
 from gflow.model.job import Array, Job
 from gflow.model.resources import Resources
 from gflow.model.state import TERMINAL, Instant, Reason, State
-from gflow.scheduling import calendar, drain, fair_share
+from gflow.scheduling import calendar, drain, fair_share, phrase
 from gflow.scheduling.account import Account
 from gflow.scheduling.backfill import reserve
 from gflow.scheduling.core import Core
@@ -27,7 +27,7 @@ class Blocker:
 
     reason: Reason
     message: str
-    #: What would remove it; None when only time does.
+    #: What removes it; None when only time does. Smaller requests: see ``remedy``.
     remedy: str | None = None
     #: Epoch seconds at which it goes away by itself; None when that cannot be told.
     until_at: float | None = None
@@ -163,7 +163,7 @@ def _waiting(core: Core, item: Item, now: Instant) -> list[Blocker]:
 
 def _dependencies(core: Core, item: Item, now: Instant) -> list[Blocker]:
     found: list[Blocker] = []
-    remedy = f"gflowctl update {item.id} --dependency none"
+    remedy = f"gflowctl update {item.id} --clear dependency"
     waits = core.live.waits.get(item.id, 0)
     one_is_enough = item.spec.dependency_mode == "any"
     for index, dependency in enumerate(item.spec.dependencies):
@@ -242,10 +242,7 @@ def _resources(core: Core, want: Resources, now: Instant) -> list[Blocker]:
         found.append(_short(core, "memory_bytes", want.memory_bytes, pool.memory_bytes, now))
     accepting = len(pool.accepting(want)) if want.gpus else 0
     if want.gpus > accepting:
-        short = _short(core, "gpus", want.gpus, accepting, now)
-        shared = _shared_instead(core, want)
-        remedies = [one for one in (short.remedy, shared) if one is not None]
-        found.append(replace(short, remedy=" or ".join(remedies) or None))
+        found.append(_short(core, "gpus", want.gpus, accepting, now))
         found += _kept_back(core, want)
     counters = pool.gres
     for name, count in want.gres:
@@ -262,7 +259,6 @@ def _resources(core: Core, want: Resources, now: Instant) -> list[Blocker]:
 def _short(core: Core, name: str, wanted: int, free: int, now: Instant) -> Blocker:
     holders: list[str] = []
     until: float | None = None
-    unit = {"memory_bytes": "bytes of memory"}.get(name, name)
     for end_boot_s, job_id in core.ends:
         held = _held(core.live.jobs[job_id].spec.resources, name)
         if not held:
@@ -270,14 +266,17 @@ def _short(core: Core, name: str, wanted: int, free: int, now: Instant) -> Block
         at = wall(now, end_boot_s)
         if not holders:
             until = at
-        left = "" if at is None else f" for at most {max(0.0, at - now.wall_s):.0f} s"
-        holders.append(f"job {job_id} holds {held}{left}")
+        left = "" if at is None else f" for at most {phrase.duration(at - now.wall_s)}"
+        holders.append(f"job {job_id} holds {_held_words(name, held)}{left}")
     more = f" and {len(holders) - _NAMED} more" if len(holders) > _NAMED else ""
     by = "; ".join(holders[:_NAMED]) + more
-    message = f"{wanted} {unit} wanted, {max(free, 0)} free" + (f" ({by})" if by else "")
-    option = {"memory_bytes": "--memory", "cpus": "--cpus", "gpus": "--gpus"}.get(name)
-    remedy = f"{option} {free}" if option and free > 0 else None
-    return Blocker(Reason.RESOURCES, message, remedy, until)
+    left = _held_words(name, max(free, 0))
+    message = f"{phrase.amount(name, wanted)} wanted, {left} free"
+    return Blocker(Reason.RESOURCES, message + (f" ({by})" if by else ""), None, until)
+
+
+def _held_words(name: str, count: int) -> str:
+    return phrase.size(count) if name == "memory_bytes" else str(count)
 
 
 def _kept_back(core: Core, want: Resources) -> list[Blocker]:
@@ -287,19 +286,6 @@ def _kept_back(core: Core, want: Resources) -> list[Blocker]:
         for card in core.capacity.cards or ()
         if card.unusable and (not want.gpus_allowed or card.index in want.gpus_allowed)
     ][:_NAMED]
-
-
-def _shared_instead(core: Core, want: Resources) -> str | None:
-    """How much memory it could have on as many cards now if it shared them."""
-    if want.gpu_shared:
-        return None
-    room = sorted(
-        card.memory_bytes - card.shared_bytes
-        for index, card in (core.pool.cards or {}).items()
-        if card.usable and not card.whole and (not want.gpus_allowed or index in want.gpus_allowed)
-    )
-    gigabytes = room[-want.gpus] >> 30 if len(room) >= want.gpus else 0
-    return f"--shared --gpu-memory {gigabytes}G" if gigabytes else None
 
 
 def _held(want: Resources, name: str) -> int:
@@ -332,9 +318,9 @@ def _kept(core: Core, item: Item, now: Instant) -> list[Blocker]:
             found.append(Blocker(Reason.RESERVATION, "what it wants is reserved for others"))
             continue
         at = now.wall_s + barrier.at_boot_s - now.boot_s
-        left_s = int(barrier.at_boot_s - now.boot_s)
-        message = f"it would run into a reservation that begins in {left_s} s"
-        found.append(Blocker(Reason.RESERVATION, message, f"--time-limit {left_s}s", at))
+        left = phrase.duration(barrier.at_boot_s - now.boot_s)
+        message = f"it would run into a reservation that begins in {left}"
+        found.append(Blocker(Reason.RESERVATION, message, None, at))
     return found
 
 
@@ -355,7 +341,4 @@ def _behind(core: Core, item: Item, now: Instant) -> list[Blocker]:
         return []
     until = wall(now, barrier.starts_boot_s)
     message = f"job {first.id} comes first and needs what it would take"
-    remedy = None
-    if until is not None:
-        remedy = f"--time-limit {max(0, int(barrier.starts_boot_s - now.boot_s))}s"
-    return [Blocker(Reason.PRIORITY, message, remedy, until)]
+    return [Blocker(Reason.PRIORITY, message, None, until)]

@@ -34,12 +34,14 @@ class Play:
 
     __slots__ = (
         "_core",
+        "_instead",
         "_items",
-        "_now",
         "_optimistic",
         "_source",
         "_target_id",
         "done",
+        "moved",
+        "now",
         "starts",
     )
 
@@ -49,16 +51,24 @@ class Play:
         now: Instant,
         *,
         target_id: int | None = None,
+        instead: Spec | None = None,
         specs: tuple[Spec, ...] = (),
         optimistic: bool = False,
+        horizon: int = HORIZON,
     ) -> None:
-        """``target_id``: stop when it has started. ``specs``: submitted on the copy as well."""
+        """``target_id``: stop when it has started. ``instead``: what that one asks for on the copy.
+        ``specs``: submitted on the copy as well.
+        """
         self._source = source
-        self._now = now
+        #: How far it has come.
+        self.now = now
+        #: Whether it has left the present.
+        self.moved = False
         self._target_id = target_id
+        self._instead = instead
         self._optimistic = optimistic
         self._core = _empty_copy(source, now)
-        self._items: Iterator[Item | None] | None = _in_order(source, target_id)
+        self._items: Iterator[Item | None] | None = _in_order(source, target_id, horizon)
         for job_id in list(source.live.active):
             _copy_active(self._core, source, job_id, now)
         #: Id -> start in epoch seconds, of jobs and of arrays (their next task).
@@ -84,11 +94,13 @@ class Play:
                 self._items = None
                 continue
             if item is not None and item.state is State.PENDING:
-                _copy_pending(self._core, item, self._now)
+                instead = self._instead if item.id == self._target_id else None
+                _copy_pending(self._core, self._source, item, instead or item.spec, self.now)
         return self.done
 
     def _advance(self) -> None:
-        core, now = self._core, self._now
+        core, now = self._core, self.now
+        self.moved = True
         due = core.timers.next()
         moments = [] if due is None else [due.boot_s, now.boot_s + due.wall_s - now.wall_s]
         if core.ends:
@@ -102,9 +114,9 @@ class Play:
             self._end(core.ends[0][1])
             core.pass_wanted = True
         passed_s = max(0.0, moment - now.boot_s)
-        self._now = core.now = Instant(now.boot_s + passed_s, now.wall_s + passed_s)
+        self.now = core.now = Instant(now.boot_s + passed_s, now.wall_s + passed_s)
         for _ in range(_AT_ONCE):
-            if not core.ends or core.ends[0][0] > self._now.boot_s:
+            if not core.ends or core.ends[0][0] > self.now.boot_s:
                 self._play()
                 return
             self._end(core.ends[0][1])
@@ -112,19 +124,19 @@ class Play:
     def _end(self, job_id: int) -> None:
         job = self._core.live.jobs[job_id]
         if job.state is not State.COMPLETING:
-            lifecycle.move(self._core, job, Happened.EXITED, self._now, "expected")
-        lifecycle.end(self._core, job, State.COMPLETED, self._now, "expected")
+            lifecycle.move(self._core, job, Happened.EXITED, self.now, "expected")
+        lifecycle.end(self._core, job, State.COMPLETED, self.now, "expected")
 
     def _play(self) -> None:
         core = self._core
         core.again = False
-        actions = settling.wake(core, self._now) + settling.settle(core, self._now)
-        actions += dispatch(core, self._now)
+        actions = settling.wake(core, self.now) + settling.settle(core, self.now)
+        actions += dispatch(core, self.now)
         for action in actions:
             if isinstance(action, Start):
                 for started in (action.job_id, action.array_id):
                     if started is not None:
-                        self.starts.setdefault(started, self._now.wall_s)
+                        self.starts.setdefault(started, self.now.wall_s)
         core.live.changes.clear()
         core.live.transitions.clear()
         self.done = self._target_id in self.starts
@@ -243,9 +255,8 @@ def _empty_copy(source: Core, now: Instant) -> Core:
 
 def _copy_active(core: Core, source: Core, job_id: int, now: Instant) -> None:
     job = replace(source.live.jobs[job_id])
-    if job.array_id is not None and job.array_id not in core.live.arrays:
-        array = source.live.arrays[job.array_id]
-        core.live.add(replace(array, pending=[], cancelled=[]))
+    if job.array_id is not None:
+        _copy_array(core, source, job.array_id)
     core.live.add(job)
     if job.array_id is not None:
         tally = core.live.tallies[job.array_id]
@@ -256,22 +267,28 @@ def _copy_active(core: Core, source: Core, job_id: int, now: Instant) -> None:
         allocation.occupy(core, job, now)
 
 
-def _copy_pending(core: Core, item: Item, now: Instant) -> None:
+def _copy_array(core: Core, source: Core, array_id: int) -> None:
+    """The array of a task, without those that wait in it: they come in their own place."""
+    if array_id not in core.live.arrays:
+        core.live.add(replace(source.live.arrays[array_id], pending=[], cancelled=[]))
+
+
+def _copy_pending(core: Core, source: Core, item: Item, asked: Spec, now: Instant) -> None:
+    spec = replace(asked, dependencies=())
     if isinstance(item, Job):
         if core.live.item(item.id) is not None:
             return
-        twin: Item = replace(item, spec=replace(item.spec, dependencies=()))
-        if item.array_id is not None and item.array_id not in core.live.arrays:
-            return
+        twin: Item = replace(item, spec=spec)
+        if item.array_id is not None:
+            _copy_array(core, source, item.array_id)
     else:
         known = core.live.arrays.get(item.id)
         if known is not None and known.pending:
             return
         if known is not None:
-            known.pending = list(item.pending)
+            known.pending, known.spec = list(item.pending), spec
             waiting.enter(core, known, now)
             return
-        spec = replace(item.spec, dependencies=())
         twin = replace(item, spec=spec, pending=list(item.pending), cancelled=[])
     core.live.add(twin)
     if isinstance(twin, Job) and twin.array_id is not None:
@@ -279,9 +296,9 @@ def _copy_pending(core: Core, item: Item, now: Instant) -> None:
     waiting.enter(core, twin, now)
 
 
-def _in_order(source: Core, target_id: int | None) -> Iterator[Item | None]:
+def _in_order(source: Core, target_id: int | None, horizon: int) -> Iterator[Item | None]:
     """Items of the queue in scheduling order up to the target; the target even if it waits."""
-    left = HORIZON
+    left = horizon
     for item in selection.in_order(source):
         yield item
         if item is None:

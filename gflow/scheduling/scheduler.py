@@ -32,6 +32,8 @@ from gflow.model.event import (
     StartFailed,
     Submit,
     Suspend,
+    TakeJobs,
+    TakePolicy,
     Undrain,
     Unreserve,
     Update,
@@ -54,6 +56,7 @@ from gflow.scheduling import (
     report,
     selection,
     settling,
+    takeover,
     update,
 )
 from gflow.scheduling.core import Core
@@ -62,6 +65,7 @@ from gflow.scheduling.drain import Drained
 from gflow.scheduling.explanation import Explanation
 from gflow.scheduling.forecast import Forecast, WhatIf
 from gflow.scheduling.load import History, load
+from gflow.scheduling.remedy import Trials
 from gflow.scheduling.settings import Settings
 from gflow.scheduling.state import Item
 
@@ -81,6 +85,8 @@ _HANDLERS: dict[type, Callable[[Core, Any, Instant], list[Action]]] = {
     Undrain: drain.undrain,
     Reserve: calendar.reserve,
     Unreserve: calendar.unreserve,
+    TakeJobs: takeover.take_jobs,
+    TakePolicy: takeover.take_policy,
     Started: report.started,
     StartFailed: report.start_failed,
     Exited: report.exited,
@@ -150,7 +156,7 @@ class Scheduler:
         if core.ready:
             actions += settling.wake(core, now)
         actions += settling.settle(core, now)
-        if not (isinstance(event, Submit) and event.more):
+        if not (isinstance(event, Submit | TakeJobs) and event.more):
             actions += dispatch(core, now)
         settling.forget(core, now)
         return actions
@@ -315,6 +321,10 @@ class Scheduler:
     def knows(self, job_id: int) -> bool:
         """Whether memory knows the state of this job, task or array."""
         return admission.known(self._core, job_id)
+
+    def remedies(self, job_id: int, now: Instant) -> Trials:
+        """What would let a pending job start now, in steps; raises Refused if unknown."""
+        return Trials(self._core, self._item_of(job_id, "explain"), now)
 
     def explain(self, job_id: int, now: Instant, forecast: Forecast | None = None) -> Explanation:
         """Why a job waits; raises Refused when it is not known.

@@ -12,15 +12,15 @@ from gflow.errors import Refused
 from gflow.launching import request
 from gflow.model.state import TERMINAL
 from gflow.supervisor import access, report
-from gflow.supervisor.admission import AdmissionOperations
 from gflow.supervisor.change import ChangeOperations
 from gflow.supervisor.outlook import OutlookOperations
 from gflow.supervisor.policy import PolicyOperations
 from gflow.supervisor.status import describe, metrics
+from gflow.supervisor.takeover import TakeoverOperations
 
 
 class SupervisorOperations(
-    AdmissionOperations, ChangeOperations, PolicyOperations, OutlookOperations
+    TakeoverOperations, ChangeOperations, PolicyOperations, OutlookOperations
 ):
     """Implements :class:`gflow.api.operations.Operations` on the reactor."""
 

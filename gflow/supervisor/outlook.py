@@ -8,7 +8,7 @@ from typing import Protocol
 from gflow.api.operations import Peer, Record, Submission
 from gflow.api.server.turn import Turn
 from gflow.errors import Refused
-from gflow.model.state import State
+from gflow.model.state import Reason, State
 from gflow.supervisor import clock, view
 from gflow.supervisor.reactor import Reactor
 
@@ -16,6 +16,10 @@ from gflow.supervisor.reactor import Reactor
 _STEPS = 2
 #: Specs that a simulation takes; they are checked in one turn.
 _SIMULATED = 25
+#: Blockers that a smaller request may get out of the way of.
+_SMALLER_HELPS = frozenset(
+    {Reason.RESOURCES, Reason.PRIORITY, Reason.RESERVATION, Reason.DRAINED, Reason.QUOTA}
+)
 #: Delayed jobs that are named.
 _NAMED = 100
 
@@ -26,15 +30,20 @@ class OutlookOperations:
     _reactor: Reactor
 
     async def explain(self, peer: Peer, job_id: int) -> Record:
-        """Every blocker, and when the job may start."""
+        """Every blocker, what would let the job start now, and when it may start otherwise."""
         await self._require_known(job_id, "explain")
         scheduler, now = self._reactor.scheduler, clock.now()
         record = view.explanation_record(scheduler.explain(job_id, now))
-        if record["state"] == State.PENDING:
-            play = scheduler.forecast(job_id, now)
-            await _finished(play)
-            earliest, latest = play.expected_start or (None, None)
-            record["expected_start_at"] = {"earliest": earliest, "latest": latest}
+        if record["state"] != State.PENDING:
+            return record
+        if record["blockers"]:
+            trials = scheduler.remedies(job_id, now)
+            await _finished(trials)
+            _tell_remedies(record, trials.found)
+        play = scheduler.forecast(job_id, now)
+        await _finished(play)
+        earliest, latest = play.expected_start or (None, None)
+        record["expected_start_at"] = {"earliest": earliest, "latest": latest}
         return record
 
     async def priority(self, peer: Peer, job_id: int) -> Record:
@@ -77,6 +86,15 @@ class OutlookOperations:
             ],
             "delayed_count": len(delayed),
         }
+
+
+def _tell_remedies(record: Record, found: Sequence[str]) -> None:
+    """All of them, and with the first blocker that a smaller request is the way out of."""
+    record["remedies"] = list(found)
+    for blocker in record["blockers"]:
+        if found and blocker["remedy"] is None and blocker["reason"] in _SMALLER_HELPS:
+            blocker["remedy"] = " or ".join(found)
+            return
 
 
 class _Play(Protocol):

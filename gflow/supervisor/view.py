@@ -204,6 +204,7 @@ def explanation_record(explanation: Explanation) -> Record:
             }
             for blocker in explanation.blockers
         ],
+        "remedies": [],
         "expected_start_at": {
             "earliest": None if expected is None else expected[0],
             "latest": None if expected is None else expected[1],

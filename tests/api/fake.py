@@ -269,6 +269,17 @@ class FakeOperations:
     async def account(self, uid: int) -> tuple[str, int]:
         return "me", uid
 
+    #: In user mode all jobs run as the supervisor's user.
+    own_identity = (1, 2)
+
+    async def take_jobs(self, peer: Any, jobs: Any, *, dry_run: bool) -> Any:
+        self.calls.append(("take_jobs", (list(jobs), dry_run)))
+        return {"job_ids": [job.id for job in jobs], "known": 0, "durable": True}
+
+    async def take_policy(self, peer: Any, policy: Any) -> Any:
+        self.calls.append(("take_policy", policy))
+        return {"taken": [], "left": [], "durable": True}
+
     async def quotas(self, peer: Any) -> Any:
         return {"quotas": self.quota_rows}
 

@@ -9,45 +9,12 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from gflow.compat.takeover.state import JOB_NAMES
 from tests.compat.reference import Reference
 
 _NO_GROUP = "00000000-0000-0000-0000-000000000000"
 #: Keys of a job, in the order in which the reference writes them.
-_JOB_KEYS = [
-    "id",
-    "script",
-    "command",
-    "gpus",
-    "conda_env",
-    "run_dir",
-    "priority",
-    "depends_on",
-    "depends_on_ids",
-    "dependency_mode",
-    "auto_cancel_on_dependency_failure",
-    "task_id",
-    "gpu_sharing_mode",
-    "gpu_memory_limit_mb",
-    "time_limit",
-    "memory_limit_mb",
-    "submitted_by",
-    "redone_from",
-    "retried_from",
-    "max_retries",
-    "auto_close_tmux",
-    "parameters",
-    "group_id",
-    "max_concurrent",
-    "run_name",
-    "project",
-    "state",
-    "gpu_ids",
-    "submitted_at",
-    "started_at",
-    "finished_at",
-    "reason",
-    "scheduled_at",
-]
+_JOB_KEYS = [*JOB_NAMES, "scheduled_at"]
 
 
 def submit(api: Reference, **fields: Any) -> int:

@@ -18,7 +18,7 @@ from tests.scheduling.stage import GB, Stage, after, capacity, spec, tasks
     ("asked", "message"),
     [
         ({"cpus": 5}, "5 cpus wanted, 4 available on this machine"),
-        ({"memory_bytes": 65 * GB}, "bytes of memory wanted"),
+        ({"memory_bytes": 65 * GB}, "65G of memory wanted, 64G available on this machine"),
         ({"gpus": 3}, "3 gpus wanted, 2 available on this machine"),
         ({"gpus": 1, "gpu_memory_bytes": 17 * GB}, "1 gpus of that kind wanted, 0 available"),
         ({"gpus": 1, "gpus_allowed": (7,)}, "there is no gpu 7"),

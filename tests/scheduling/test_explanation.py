@@ -43,18 +43,17 @@ def test_resources_name_their_holders_and_when_they_end() -> None:
     holder = stage.run(cpus=3, time_limit_s=600)
     job = stage.submit(spec(cpus=2))
     [blocker] = stage.scheduler.explain(job, stage.now).blockers
-    assert blocker.message == f"2 cpus wanted, 1 free (job {holder} holds 3 for at most 600 s)"
+    assert blocker.message == f"2 cpus wanted, 1 free (job {holder} holds 3 for at most 10:00)"
     assert blocker.until_at == stage.now.wall_s + 600
-    assert blocker.remedy == "--cpus 1"
 
 
-def test_gpus_could_be_shared_instead() -> None:
-    """What would let it start now, besides fewer of them."""
-    stage = Stage(capacity(gpus=2))
-    stage.run(gpus=1, gpu_memory_bytes=4 * GB, gpu_shared=True)
-    job = stage.submit(spec(gpus=2))
+def test_memory_is_told_in_readable_units() -> None:
+    """Not in bytes."""
+    stage = Stage()
+    stage.run(memory_bytes=60 * GB)
+    job = stage.submit(spec(memory_bytes=5 * GB // 2 + (2 * GB)))
     [blocker] = stage.scheduler.explain(job, stage.now).blockers
-    assert blocker.remedy == "--gpus 1 or --shared --gpu-memory 12G"
+    assert blocker.message == "4.5G of memory wanted, 4G free (job 1 holds 60G)"
 
 
 def test_the_first_in_line_has_an_expected_start() -> None:

@@ -86,6 +86,10 @@ def test_draining_by_a_time(machine: Machine) -> None:
     drained = machine.status()["drained"]
     assert drained["reason"] == "new disks" and drained["user"] and drained["by_at"] is not None
     assert "new disks" in machine.ctl("explain", str(job)).stdout
+    (remedy,) = machine.json("explain", str(job))["remedies"]
+    assert machine.ctl("update", str(job), *remedy.split()).returncode == 0
+    assert machine.wait(job) == 0, f"{remedy} was said to let it start now"
+    job = machine.submit("-t", "3h", "true")
     assert machine.ctl("undrain").returncode == 0
     assert machine.wait(job) == 0
 

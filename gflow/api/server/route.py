@@ -26,6 +26,7 @@ from gflow.api.server.stream import (
     follow_log,
     log_headers,
 )
+from gflow.api.server.takeover import TakeoverRoutes
 from gflow.api.server.turn import Turn
 from gflow.api.specification import Parser, parse_changes, references_of
 from gflow.errors import Refused
@@ -67,6 +68,7 @@ class Routes:
             web.post("/v1/backup", self.backup),
             web.post("/v1/check", self.check),
             *PolicyRoutes(self._operations, self._limits).table(),
+            *TakeoverRoutes(self._operations, self._limits).table(),
         ]
 
     # --- submission -------------------------------------------------------------------------

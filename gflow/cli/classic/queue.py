@@ -200,7 +200,7 @@ def cell(record: Record, column: str, culprit: int | None) -> str:
         if state == "Running":
             return ",".join(map(str, record["gpu_ids"]))
         why = sheet.reason(record, culprit)
-        return "-" if why is None else f"({why})"
+        return "-" if why in (None, "-") else f"({why})"
     take = _CELLS.get(column)
     return "" if take is None else take(record)
 

@@ -85,7 +85,7 @@ def size(size_bytes: int | None) -> str:
 
 
 def reason(record: Record, culprit: int | None) -> str | None:
-    """Why a job waits or was cancelled; None for all others."""
+    """Why a job waits, or what it depended on in vain; "-" when it was cancelled; else None."""
     state = dialect.state(record)
     if state == "Hold":
         return "JobHeldUser"
@@ -93,7 +93,7 @@ def reason(record: Record, culprit: int | None) -> str | None:
         return _REASONS.get(record["reason"] or "", "Resources")
     if state != "Cancelled":
         return None
-    return "CancelledByUser" if culprit is None else f"DependencyFailed:{culprit}"
+    return "-" if culprit is None else f"DependencyFailed:{culprit}"
 
 
 def state_cell(state: str) -> Cell:

@@ -1,0 +1,150 @@
+"""What may be taken over from another scheduler: jobs with their ids, limits, use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from gflow.api.operations import Peer, Policy, Record
+from gflow.api.server.turn import Turn
+from gflow.errors import Refused
+from gflow.model import event
+from gflow.model.action import Taken
+from gflow.model.job import Job
+from gflow.model.record import Key
+from gflow.model.state import State
+from gflow.supervisor import access
+from gflow.supervisor.admission import AdmissionOperations
+
+#: Jobs taken in in one turn, and ids looked up in history by one question.
+_SLICE_JOBS = 25
+_LOOKED_UP = 200
+
+
+class TakeoverOperations(AdmissionOperations):
+    """The part of the operations that takes jobs in, those of another scheduler too."""
+
+    @property
+    def own_identity(self) -> tuple[int, int] | None:
+        """(uid, gid) that every job runs as; None: each as its submitter."""
+        system = access.is_system(self._reactor)
+        return None if system else (os.getuid(), os.getgid())
+
+    async def take_jobs(self, peer: Peer, jobs: Sequence[Job], *, dry_run: bool) -> Record:
+        """Take in those that are not here yet; see the protocol."""
+        access.require_admin(self._reactor, peer, "import jobs")
+        reactor = self._reactor
+        async with reactor.admission:
+            known = await self._known(jobs)
+            new = [job for job in jobs if job.id not in known]
+            if access.is_system(reactor):
+                _hold_all(new)
+            answer: Record = {"job_ids": [job.id for job in new], "known": len(known)}
+            if dry_run or not new:
+                return {**answer, "durable": True}
+            refusal = reactor.persister.link.refusal()
+            if refusal is not None:
+                raise Refused(Refused.UNAVAILABLE, refusal)
+            ended = await self._ends_in_history([job.spec for job in new])
+            await self._reserve_below(max(job.id for job in new) + 1)
+            position = await self._take_slices(peer, new, tuple(ended.items()))
+        for job in new:
+            self._note_latest(job.spec.uid, (job.id,))
+        return {**answer, "durable": await reactor.durable(position, True)}
+
+    async def _reserve_below(self, next_id: int) -> None:
+        """Have a floor committed that is above all of these ids."""
+        missing = next_id - self._reactor.scheduler.next_id
+        if missing > 0:
+            await self._reactor.ids.reserve(missing)
+
+    async def _known(self, jobs: Sequence[Job]) -> set[int]:
+        """Ids of jobs that are here already; CONFLICT when one of them means another job here."""
+        scheduler = self._reactor.scheduler
+        found: dict[int, Any] = {}
+        elsewhere: list[int] = []
+        turn = Turn()
+        for job in jobs:
+            item = scheduler.item(job.id)
+            if item is not None:
+                found[job.id] = item.submitted_at
+            elif scheduler.knows(job.id):
+                found[job.id] = None  # a task of an array
+            else:
+                elsewhere.append(job.id)
+            await turn.breathe()
+        for start in range(0, len(elsewhere), _LOOKED_UP):
+            found.update(await self._submitted_at(elsewhere[start : start + _LOOKED_UP]))
+        for job in jobs:
+            if job.id in found and found[job.id] != job.submitted_at:
+                raise Refused(
+                    Refused.CONFLICT,
+                    f"cannot import job {job.id}: another job has that id here; import into a "
+                    "supervisor without jobs of its own (--state-dir)",
+                )
+        return set(found)
+
+    async def _submitted_at(self, ids: Sequence[int]) -> dict[int, Any]:
+        """When jobs that left memory were submitted, by id."""
+        found: dict[int, Any] = {}
+        asked = {"ids": list(ids), "limit": 500}
+        cursor: Any = None
+        while True:
+            answer = await self._reactor.persister.query("history", {**asked, "cursor": cursor})
+            for key, record in answer.records:
+                assert isinstance(record, dict)
+                found[int(key[1])] = record.get("submitted_at")
+            cursor = answer.value.get("cursor")
+            if cursor is None:
+                return found
+
+    async def _take_slices(
+        self, peer: Peer, jobs: Sequence[Job], ended: tuple[tuple[int, State], ...]
+    ) -> int:
+        """Take in in slices; the records are saved together, whole or not at all."""
+        reactor = self._reactor
+        actions: list[Any] = []
+        gathered: dict[Key, None] = {}
+        turn = Turn()
+        reactor.hold_back(gathered)
+        try:
+            for start in range(0, len(jobs), _SLICE_JOBS):
+                reactor.perform(actions)
+                stop = start + _SLICE_JOBS
+                some = tuple(jobs[start:stop])
+                take = event.TakeJobs(some, peer.uid, more=stop < len(jobs), ended=ended)
+                actions, keys = reactor.decide(take)
+                gathered.update(dict.fromkeys(keys))
+                if stop < len(jobs):
+                    await turn.breathe()
+        finally:
+            reactor.hold_back(None)
+            position = reactor.finish(actions, gathered, atomic=len(jobs) > 1)
+        return position
+
+    async def take_policy(self, peer: Peer, policy: Policy) -> Record:
+        """Take in what nothing here says otherwise; see the protocol."""
+        access.require_admin(self._reactor, peer, "import limits")
+        reactor = self._reactor
+        async with reactor.admission:
+            await self._reserve_below(policy.next_id)
+            take = event.TakePolicy(
+                peer.uid, policy.next_id, policy.quotas, policy.reservations, policy.use
+            )
+            actions, keys = reactor.decide(take)
+            taken = actions.pop(0)
+            assert isinstance(taken, Taken)
+            position = reactor.finish(actions, keys)
+        return {
+            "taken": [what for what, why in taken.findings if why is None],
+            "left": [{"what": what, "why": why} for what, why in taken.findings if why],
+            "durable": await reactor.durable(position, True),
+        }
+
+
+def _hold_all(jobs: Sequence[Job]) -> None:
+    """Where jobs run as their submitters: nobody checked who submitted these, so an admin must."""
+    for job in jobs:
+        if job.state is State.PENDING:
+            job.hold, job.reason = "admin", "imported: who submitted it was never checked"
