@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple
 
+from gflow import inheritance
 from gflow.errors import ConfigError
 
 
@@ -39,6 +40,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "simulated": Setting(0, "int", minimum=0),
         "strategy": Setting("sequential", "str", ("sequential", "random", "packed")),
         "quarantine": Setting([], "names"),
+        "allowed": Setting([], "names"),
         "health_checks": Setting(True, "bool"),
         "ignore_processes": Setting(
             ["Xorg", "Xwayland", "gnome-shell", "nvidia-cuda-mps-server"], "names"
@@ -71,6 +73,10 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "default_project": Setting({}, "limits"),
         "users": Setting({}, "limits_by_name"),
         "projects": Setting({}, "limits_by_name"),
+    },
+    "projects": {
+        "known_projects": Setting([], "names"),
+        "require_project": Setting(False, "bool"),
     },
     "persistence": {
         "durability": Setting("full", "str", ("full", "relaxed")),
@@ -117,8 +123,8 @@ _LIMIT_ALIASES = {
     "max_queued_jobs": "pending_jobs",
 }
 
-#: Tables of the reference's gflow.toml, which may stand in the same file.
-REFERENCE_TABLES = frozenset({"daemon", "executor", "timezone", "notifications", "projects"})
+#: Tables of the older gflow.toml, which may stand in the same file; see gflow.inheritance.
+REFERENCE_TABLES = inheritance.TABLES | {"executor"}
 
 _SIZE_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -127,10 +133,14 @@ _DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 class Config:
     """All settings with their values: ``config["persistence"]["durability"]``."""
 
-    def __init__(self, values: dict[str, dict[str, Any]], sources: list[str]) -> None:
+    def __init__(
+        self, values: dict[str, dict[str, Any]], sources: list[str], notes: list[str]
+    ) -> None:
         self._values = values
         #: Files that were read, in the order of precedence.
         self.sources = sources
+        #: What became of the older gflow's keys, a sentence each.
+        self.notes = notes
 
     def __getitem__(self, table: str) -> dict[str, Any]:
         return self._values[table]
@@ -171,11 +181,13 @@ def load(
     values = defaults()
     if texts is None:
         texts = read_files(env)
-    for path, text in texts.items():
-        _merge(values, parse_text(text, path), path)
-    _merge(values, _from_environment(env), "the environment")
+    notes: list[str] = []
+    given = [(parse_text(text, path), path) for path, text in texts.items()]
+    for tables, source in [*given, (_from_environment(env), "the environment")]:
+        notes += _inherit(values, tables, source)
+        _merge(values, tables, source)
     _merge(values, flags or {}, "the command line")
-    return Config(values, [*texts])
+    return Config(values, [*texts], notes)
 
 
 def parse_text(text: str, path: str) -> dict[str, Any]:
@@ -211,6 +223,16 @@ def _from_environment(env: dict[str, str]) -> dict[str, dict[str, Any]]:
         table, _, key = name.removeprefix("GFLOW_").lower().partition("__")
         tables.setdefault(table, {})[key] = text
     return tables
+
+
+def _inherit(values: dict[str, dict[str, Any]], tables: dict[str, Any], source: str) -> list[str]:
+    """Use what the older gflow's tables say; what became of each key."""
+    found = inheritance.translate(tables)
+    for one in found:
+        if isinstance(one, inheritance.Inherited):
+            where = f"{source} (as {one.origin})"
+            values[one.table][one.key] = _convert(one.table, one.key, one.value, where)
+    return [f"{source}: {inheritance.sentence(one)}" for one in found]
 
 
 def _merge(values: dict[str, dict[str, Any]], tables: dict[str, Any], source: str) -> None:

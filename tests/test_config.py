@@ -69,9 +69,63 @@ def test_bad_settings_are_refused_in_one_sentence(text: str, words: list[str]) -
     assert all(word in message for word in words), message
 
 
-def test_reference_tables_are_known() -> None:
-    """Tables of the reference's gflow.toml may stand in the same file."""
-    assert load('[daemon]\nport = 59000\n[executor]\ntype = "tmux"\n').as_dict()
+def test_tables_of_the_older_gflow_are_known() -> None:
+    """They may stand in the same file; [executor] is ours as well."""
+    settings = load('[daemon]\nport = 59001\n[executor]\ntype = "tmux"\n')
+    assert settings["http"]["listen"] == "localhost:59001"
+
+
+def test_every_key_of_the_older_gflow_is_used_or_named() -> None:
+    """Each has one sentence that says which of ours it is, or why it means nothing."""
+    settings = load(
+        'timezone = "Asia/Tokyo"\n'
+        '[daemon]\nhost = "127.0.0.1"\nport = 59001\ngpus = [0, 2]\n'
+        'gpu_allocation_strategy = "random"\ngpu_poll_interval_secs = 3\n'
+        "[daemon.fair_share]\nenabled = false\nhalf_life_secs = 30\n"
+        '[projects]\nknown_projects = ["a"]\nrequire_project = true\n'
+        "[quota.default_user]\nmax_queued_jobs = 7\n"
+        "[notifications]\nenabled = true\n"
+    )
+    assert settings["http"]["listen"] == "127.0.0.1:59001"
+    assert settings["gpus"]["allowed"] == ["0", "2"]
+    assert settings["gpus"]["strategy"] == "random"
+    assert settings["scheduler"]["fair_share_weight"] == 0
+    assert settings["scheduler"]["fair_share_half_life_s"] == 60
+    assert settings["projects"] == {"known_projects": ["a"], "require_project": True}
+    assert settings["quota"]["default_user"] == {"pending_jobs": 7}
+    said = "\n".join(settings.notes)
+    for key in ("host and daemon.port", "gpus", "gpu_allocation_strategy"):
+        assert f"daemon.{key} is " in said
+    for key in ("daemon.gpu_poll_interval_secs", "timezone", "notifications"):
+        assert f"{key} is ignored: " in said
+    assert len(settings.notes) == 8
+
+
+def test_variables_of_the_older_gflow() -> None:
+    """Nested ones too, and a single number of a card; what else says so wins in the same place."""
+    settings = load(
+        "",
+        GFLOW_DAEMON__GPUS="3",
+        GFLOW_DAEMON__FAIR_SHARE__ENABLED="false",
+        GFLOW_DAEMON__PORT="59002",
+        GFLOW_HTTP__LISTEN="localhost:59003",
+    )
+    assert settings["gpus"]["allowed"] == ["3"]
+    assert settings["scheduler"]["fair_share_weight"] == 0
+    assert settings["http"]["listen"] == "localhost:59003"
+
+
+def test_an_address_for_everybody_is_not_used() -> None:
+    """Only loopback is served: the sentence says so."""
+    settings = load('[daemon]\nhost = "0.0.0.0"\n')
+    assert settings["http"]["listen"] == "localhost:59000"
+    assert any("daemon.host is ignored" in note for note in settings.notes)
+
+
+def test_a_wrong_value_names_the_older_key() -> None:
+    """And the file."""
+    with pytest.raises(ConfigError, match=r"daemon\.gpu_allocation_strategy"):
+        load('[daemon]\ngpu_allocation_strategy = "best"\n')
 
 
 def test_missing_named_file_is_refused() -> None:

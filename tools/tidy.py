@@ -21,7 +21,8 @@ PACKAGE = "gflow"
 #: Layer → layers it may import. ``errors`` may be imported by all.
 LAYERS: dict[str, frozenset[str]] = {
     "errors": frozenset(),
-    "config": frozenset(),
+    "inheritance": frozenset(),
+    "config": frozenset({"inheritance"}),
     "model": frozenset(),
     "process": frozenset(),
     "scheduling": frozenset({"model"}),

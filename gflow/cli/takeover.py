@@ -66,6 +66,7 @@ def run(name: str, options: argparse.Namespace, session: Session) -> int:
         "next_id": state.next_job_id,
         "taken": told["taken"],
         "left": told["left"],
+        "configuration": _configuration(),
         "durable": all(answer.get("durable", True) for answer in [*checked, told]),
     }
     if session.as_json:
@@ -161,6 +162,13 @@ class _Accounts:
         return self._known[user]
 
 
+def _configuration() -> list[str]:
+    """What becomes of the keys of the older gflow.toml, which is read as it stands."""
+    from gflow import config
+
+    return config.load().notes
+
+
 def _tell(found: Record, new: list[Record], dry_run: bool) -> None:
     waiting = [one for one in new if one["state"] == "PENDING"]
     held = sum(bool(one["hold"]) for one in waiting)
@@ -179,4 +187,6 @@ def _tell(found: Record, new: list[Record], dry_run: bool) -> None:
         print(escape(f"{what}: {verb}"))
     for one in found["left"]:
         print(escape(f"{one['what']}: left, {one['why']}"))
+    for note in found["configuration"]:
+        print(escape(note))
     print(f"new ids are {found['next_id']} and above")

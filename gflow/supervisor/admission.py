@@ -14,6 +14,7 @@ from gflow.model import event
 from gflow.model.job import Job, Spec
 from gflow.model.record import Key
 from gflow.model.state import LIVE, State
+from gflow.supervisor import project
 from gflow.supervisor.reactor import Reactor
 
 #: Specs admitted in one turn: about a millisecond.
@@ -152,6 +153,8 @@ class AdmissionOperations:
         for start in range(0, len(specs), _SLICE_SPECS):
             some = tuple(specs[start : start + _SLICE_SPECS])
             self._scheduler.check(some, ended)
+            for spec in some:
+                project.check(self._reactor.config, spec.project)
             counts.update(self._scheduler.pending_counts(some))
             await turn.breathe()
         # The limits of pending jobs hold for the whole list, before any of it is admitted.

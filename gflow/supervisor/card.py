@@ -20,6 +20,8 @@ Facts = dict[str, Any]
 #: Card index → ids of the jobs that hold it.
 Holders = Mapping[int, Collection[int]]
 
+_NOT_ALLOWED = "not among the cards that the configuration allows"
+
 
 class Release(Enum):
     """What became of a card whose holder has ended."""
@@ -201,9 +203,18 @@ class Cards:
         kept_back = self._quarantined
         found = [
             replace(card, unusable=kept_back[card.index]) if card.index in kept_back else card
-            for card in found
+            for card in self._allowed(found)
         ]
         return tuple(sorted(found, key=lambda card: card.index))
+
+    def _allowed(self, cards: list[Card]) -> list[Card]:
+        """With those out of use that are not among the allowed; names of no card mean nothing."""
+        names = self._settings["allowed"]
+        kept = {card.index for card in cards if any(_is_called(card, name) for name in names)}
+        return [
+            replace(card, unusable=_NOT_ALLOWED) if kept and card.index not in kept else card
+            for card in cards
+        ]
 
     def uuids(self, gpu_ids: Iterable[int]) -> list[str]:
         """Those of the cards that the driver can be asked about."""
@@ -322,3 +333,7 @@ class Cards:
 
 def _gib(count: int) -> str:
     return f"{count / (1 << 30):.1f} GiB"
+
+
+def _is_called(card: Card, name: str) -> bool:
+    return name == str(card.index) or bool(name and (card.uuid or "").startswith(name))

@@ -10,7 +10,7 @@ from gflow.api.operations import Action, JobFilter, Peer, Record
 from gflow.api.server.turn import Turn
 from gflow.errors import Refused
 from gflow.model import event
-from gflow.supervisor import access
+from gflow.supervisor import access, project
 from gflow.supervisor.listing import ListingOperations
 from gflow.supervisor.selection import Selection, matching
 
@@ -32,6 +32,8 @@ class ChangeOperations(ListingOperations):
     ) -> Record:
         """Change fields of one job."""
         self._check_owner(peer, job_id, "update")
+        if "project" in changes:
+            project.check(self._reactor.config, changes["project"], "update")
         position = self._reactor.step(
             event.Update(job_id, peer.uid, dict(changes), access.is_admin(self._reactor, peer))
         )

@@ -145,6 +145,8 @@ def _run(options: argparse.Namespace, tell: _Teller) -> int:
     log.setLevel(logging.INFO)
     _complete_environment()
     children = _bear(options, config, folders, folder_lock, handler)
+    for note in config.notes:
+        log.info("%s", note)
 
     from gflow.supervisor import service
 

@@ -228,3 +228,11 @@ def test_quarantine_until_settings_are_read_again() -> None:
     assert {card.unusable for card in cards.cards({}) or ()} == {"quarantined: its prolog failed"}
     cards.configure(settings(simulated=1))
     assert {card.unusable for card in cards.cards({}) or ()} == {None}
+
+
+def test_only_allowed_cards_are_given_out() -> None:
+    """Declared ones as well; names of no card mean nothing, so they keep none back."""
+    cards = Cards(settings(count=3, allowed=["2", "0"]), asked=False)
+    assert [card.index for card in cards.cards({}) or () if card.unusable is None] == [0, 2]
+    cards = Cards(settings(count=3, allowed=["7"]), asked=False)
+    assert all(card.unusable is None for card in cards.cards({}) or ())

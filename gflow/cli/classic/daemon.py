@@ -20,6 +20,17 @@ _COMMANDS = {
     "reload": "stop, then start: running jobs live on",
     "status": "whether it runs",
 }
+#: Options of start and restart, as the variables that say the same.
+_OVERRIDES = {
+    "--gpus": "GFLOW_DAEMON__GPUS",
+    "--gpu-allocation-strategy": "GFLOW_DAEMON__GPU_ALLOCATION_STRATEGY",
+    "--gpu-poll-interval-secs": "GFLOW_DAEMON__GPU_POLL_INTERVAL_SECS",
+}
+_OVERRIDE_HELP = {
+    "--gpus": "only these cards: 0,2",
+    "--gpu-allocation-strategy": "sequential or random",
+    "--gpu-poll-interval-secs": "means nothing here: cards are looked at when jobs leave them",
+}
 _ALIASES = {"up": "start", "down": "stop"}
 
 
@@ -41,11 +52,11 @@ def run(words: list[str]) -> int:
     if name not in _COMMANDS:
         raise Failure(f"unrecognized subcommand '{name}'; see gflowd --help", 2)
     parser = Parser(prog=f"gflowd {name}", description=_COMMANDS[name].capitalize() + ".")
-    for option in ("--gpus", "--gpu-allocation-strategy", "--gpu-poll-interval-secs"):
-        parser.add_argument(option, metavar="X", help=argparse.SUPPRESS)
-    options = parser.parse_args(words[1:])
-    if options.gpus is not None or options.gpu_allocation_strategy is not None:
-        raise Failure("set [gpus] count, quarantine or strategy in gflow.toml instead")
+    for option, variable in _OVERRIDES.items():
+        parser.add_argument(option, metavar="X", dest=variable, help=_OVERRIDE_HELP[option])
+    for variable, value in vars(parser.parse_args(words[1:])).items():
+        if value is not None:
+            os.environ[variable] = value  # the supervisor that is started reads it
     return {"start": _start, "stop": _stop, "restart": _restart, "reload": _restart}.get(
         name, _status
     )()
