@@ -94,7 +94,7 @@ def _ascending(first: str, last: str, item: str) -> tuple[int, int]:
     if not (first.isdigit() and last.isdigit()):
         raise GrammarError(f"the range {quoted(item)} is not understood: 3-9")
     if int(first) > int(last):
-        raise GrammarError(f"the range {quoted(item)} ends before it begins")
+        raise GrammarError(f"the range {quoted(item)} ends before it begins: {last}-{first}")
     return int(first), int(last)
 
 
@@ -128,7 +128,7 @@ def _array_range(match: re.Match[str], item: str, text: str) -> tuple[int, int, 
         raise GrammarError(f"the array {quoted(text)} has task numbers above {MAX_TASK}")
     low, high = _ascending(first, last, item)
     if int(step) == 0:
-        raise GrammarError(f"the array {quoted(text)} has a step of 0")
+        raise GrammarError(f"the array {quoted(text)} has a step of 0: {first}-{last}:1")
     return low, high - (high - low) % int(step), int(step)
 
 

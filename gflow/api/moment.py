@@ -10,6 +10,8 @@ from gflow.api.quantity import GrammarError, parse_duration, quoted
 _AGO = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+", re.ASCII)
 _DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ](\d{1,2}):(\d{2})(?::(\d{2}))?)?", re.ASCII)
 _TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?\s*([ap]m)?", re.ASCII)
+#: A begin time that passed so long ago counts as now: clocks differ, and requests take their time.
+TOLERANCE_S = 60.0
 _DAY_WORDS_S = {"midnight": 0, "fika": 15 * 3600, "teatime": 16 * 3600, "noon": 12 * 3600}
 
 
@@ -33,6 +35,26 @@ def parse_moment(text: str, now: float) -> float:
     return moment
 
 
+def check_begin(begin_at: float, now: float) -> float:
+    """The begin time itself, unless it has passed by more than clocks may differ.
+
+    Raises GrammarError with the end of a sentence that begins with what was written.
+    """
+    if begin_at < now - TOLERANCE_S:
+        written = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(begin_at))
+        raise GrammarError(f"has passed ({written}): now, now+2h, 16:00, tomorrow or a later date")
+    return begin_at
+
+
+def parse_begin(text: str, now: float) -> float:
+    """As :func:`parse_moment`, for a moment that is still to come."""
+    moment = parse_moment(text, now)
+    try:
+        return check_begin(moment, now)
+    except GrammarError as error:
+        raise GrammarError(f"the moment {quoted(text)} {error}") from None
+
+
 def parse_past(text: str, now: float) -> float:
     """Epoch seconds of a moment gone by: ``2h`` or ``7d`` ago, ``today``, ``yesterday``, a date."""
     word = text.strip().lower()
@@ -43,7 +65,15 @@ def parse_past(text: str, now: float) -> float:
     if word == "today":
         return _midnight(now, 0)
     moment = _date(text.strip())
-    return parse_moment(text, now) if moment is None else moment
+    if moment is not None:
+        return moment
+    try:
+        return parse_moment(text, now)
+    except GrammarError:
+        raise GrammarError(
+            f"the moment {quoted(text)} is not understood: "
+            "2h or 7d (ago), today, yesterday, 2026-01-20 or 2026-01-20T12:34"
+        ) from None
 
 
 def _relative_moment(word: str, now: float) -> float | None:

@@ -210,7 +210,7 @@ class Parser:
         value, sweep, most = values.get("array"), values.get("sweep"), values.get("array_limit")
         if value is None and not sweep:
             if most is not None:
-                raise Invalid("array_limit belongs to an array or a sweep")
+                raise Invalid("array_limit belongs to an array (--array 1-10) or a sweep (--param)")
             return None
         combinations = parameter.size(sweep) if sweep else 0
         ranges, limit = value or (((1, combinations, 1),), None)
@@ -371,13 +371,17 @@ def _resources(raw: dict[str, Any]) -> Resources:
     values = _checked(raw, RESOURCE_FIELDS, "resource")
     resources = Resources(**values)
     if resources.gpu_shared and not resources.gpu_memory_bytes:
-        raise Invalid("resources: gpu_shared needs gpu_memory_bytes, or cards could be overfilled")
-    if not resources.gpus and (resources.gpu_shared or resources.gpu_memory_bytes):
-        raise Invalid("resources: gpu_memory_bytes and gpu_shared need gpus of at least 1")
-    if resources.gpus_allowed and len(resources.gpus_allowed) < resources.gpus:
         raise Invalid(
-            f"resources: {resources.gpus} gpus can never fit on "
-            f"{len(resources.gpus_allowed)} allowed cards"
+            "sharing gpus (gpu_shared) needs the memory on each: gpu_memory_bytes, --gpu-memory 20G"
+        )
+    for name in ("gpu_shared", "gpu_memory_bytes", "gpus_allowed"):
+        if getattr(resources, name) and not resources.gpus:
+            raise Invalid(f"{name} says which gpus, and none are asked for: gpus: 1, --gpus 1")
+    allowed = len(resources.gpus_allowed)
+    if allowed and allowed < resources.gpus:
+        raise Invalid(
+            f"{resources.gpus} gpus are wanted and {allowed} allowed (gpus_allowed): "
+            f"allow as many, or ask for {allowed}"
         )
     return resources
 

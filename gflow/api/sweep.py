@@ -22,6 +22,8 @@ _MAX_RANGE = 1_000_000
 _TABLE_BYTES = 32 << 20
 
 _NUMBER = r"[+-]?\d+(?:\.\d+)?"
+#: What can only be meant as a range.
+_BEGUN_RANGE = re.compile(rf"{_NUMBER}\.\.", re.ASCII)
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})(?:\.\.({_NUMBER}))?", re.ASCII)
 
 
@@ -39,6 +41,10 @@ def parse_param(text: str) -> Factor:
     values: list[str] = []
     for item in _items(written, text):
         match = _RANGE.fullmatch(item)
+        if match is None and _BEGUN_RANGE.match(item):
+            raise GrammarError(
+                f"the range {quoted(item)} of {name} is not understood: 1..5 or 1..10..2"
+            )
         values += [item] if match is None else _range(match, text)
         if len(values) > _MAX_RANGE:
             raise GrammarError(f"the parameter {quoted(text)} has more than {_MAX_RANGE} values")
@@ -125,7 +131,9 @@ def parse_table(text: str, path: str) -> Factor:
     except csv.Error as error:
         raise GrammarError(f"line {reader.line_num} of {quoted(path)}: {error}") from None
     if columns is None or not next(iter(columns.values())):
-        raise GrammarError(f"{quoted(path)} has no rows below its header: name,name and values")
+        if columns is None:
+            raise GrammarError(f"{quoted(path)} is empty: a line of names (lr,seed), then values")
+        raise GrammarError(f"{quoted(path)} has no line of values below its names")
     return columns
 
 

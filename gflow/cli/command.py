@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from gflow.api.quantity import GrammarError, quoted
+from gflow.api.quantity import GrammarError, nearest, quoted
 from gflow.cli import rendering
 
 EXIT_DONE = 0
@@ -42,7 +42,12 @@ class Parser(argparse.ArgumentParser):
         self.complaint = ""
 
     def error(self, message: str) -> NoReturn:
-        """One sentence, exit 2."""
+        """One sentence, exit 2; the nearest option where one is not known."""
+        start, _, rest = message.partition("unrecognized arguments: ")
+        words = rest.split()
+        if not start and words and words[0].startswith("--"):
+            near = nearest(words[0].partition("=")[0], [*self._option_string_actions])
+            message += f"; did you mean {near}?" if near else ""
         self.complaint = message
         print(f"{self.prog}: {rendering.escape(message)}; see {self.prog} --help", file=sys.stderr)
         raise SystemExit(EXIT_USAGE)

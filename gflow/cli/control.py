@@ -77,6 +77,8 @@ def _act(name: str, options: argparse.Namespace, session: Session) -> int:
     filters = selection.filters(options)
     if not (jobs or filters or options.all):
         raise Failure(f"nothing is named: {name} needs jobs, filters or --all", EXIT_USAGE)
+    if options.all and jobs:
+        raise Failure(f"--all means all of mine: {name} takes it or jobs, not both", EXIT_USAGE)
     if options.all:
         filters["all"] = True
     number = getattr(options, "signal", None)
@@ -130,6 +132,8 @@ def _update(options: argparse.Namespace, session: Session) -> int:
         if word not in request.CLEARABLE:
             known = ", ".join(request.CLEARABLE)
             raise Failure(f"{word!r} cannot be cleared; these can: {known}", EXIT_USAGE)
+        if request.CLEARABLE[word] in changes:
+            raise Failure(f"{word} is both cleared and set: say one of them", EXIT_USAGE)
         changes[request.CLEARABLE[word]] = None
     if not changes:
         raise Failure("nothing is to be changed: see gflowctl update --help", EXIT_USAGE)

@@ -259,7 +259,7 @@ def _seconds(text: str) -> float:
 
 
 def _begin(text: str) -> float:
-    return moment.parse_moment(text, time.time())
+    return moment.parse_begin(text, time.time())
 
 
 def _checked_retry(text: str) -> str:

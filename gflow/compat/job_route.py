@@ -257,7 +257,7 @@ class JobRoutes:
             record = await self._record(request)
             if record["hold"] is None:
                 raise Problem(409, f"cannot release job {record['id']}: it is not held")
-            changes = {"begin_at": float(min(at, _MAX_AT))}
+            changes = {"begin_at": max(time.time(), float(min(at, _MAX_AT)))}
             await self._operations.update(peer_of(request), record["id"], changes, wait=False)
         return await self._act(request, Action.RELEASE)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os.path
 import re
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -166,7 +167,7 @@ def spec(job: Fields) -> dict[str, Any]:
     if job["group_id"] is not None:
         raw["group"] = job["group_id"]
         raw["group_limit"] = group_limit(job)
-    if job["scheduled_at"] is not None:
+    if job["scheduled_at"] is not None and job["scheduled_at"] > time.time():
         raw["begin_at"] = min(job["scheduled_at"], _MAX_BEGIN_AT)
     return raw
 

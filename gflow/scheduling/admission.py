@@ -164,15 +164,20 @@ def check_fits(capacity: Capacity, want: Resources) -> None:
         cards = Pool(capacity).cards or {}
         strange = [index for index in want.gpus_allowed if index not in cards]
         if strange:
-            raise _refuse(f"there is no gpu {strange[0]} on this machine")
+            there = ", ".join(map(str, cards)) or "none"
+            raise _refuse(f"there is no gpu {strange[0]} on this machine (there are: {there})")
         suiting = [
             index
             for index, card in cards.items()
             if card.suits(want) and (not want.gpus_allowed or index in want.gpus_allowed)
         ]
         if want.gpus > len(suiting):
-            what = "gpus of that kind" if len(suiting) < len(cards) else "gpus"
-            raise _refuse(f"{want.gpus} {what} wanted, {len(suiting)} available on this machine")
+            wants = phrase.amount("gpus", want.gpus)
+            if len(suiting) < len(cards) and want.gpu_memory_bytes:
+                wants += f" with {phrase.size(want.gpu_memory_bytes)}"
+            elif len(suiting) < len(cards):
+                wants += " of those allowed"
+            raise _refuse(f"{wants} wanted, {len(suiting)} available on this machine")
 
 
 def check_dependency(core: Core, dependency: Dependency, ended: Mapping[int, State]) -> None:

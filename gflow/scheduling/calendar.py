@@ -142,9 +142,11 @@ def _check(core: Core, made: Reservation, now: Instant) -> None:
     if made.duration_s <= 0:
         raise _refused("the duration must be positive")
     if made.start_at < now.wall_s - _LATE_S:
-        raise _refused("its start has passed")
+        raise _refused("its start has passed: name now or a moment to come, such as now+2h")
     if made.every_s is not None and made.every_s < made.duration_s:
-        raise _refused("it would repeat before it has ended")
+        raise _refused(
+            "it would repeat before it has ended: let more time pass (every_s) than it lasts"
+        )
     if made.cpus < 0 or made.gpus < 0 or not (made.cpus or made.gpus):
         raise _refused("name a number of cpus or gpus")
     _check_beside_others(core, made, now)
@@ -178,18 +180,23 @@ def _spans(found: Reservation, now: Instant) -> list[tuple[float, float]]:
 
 def _check_capacity(core: Core, made: Reservation, together: list[Reservation]) -> None:
     by = ", ".join(f"reservation {r.id}" for r in together if r is not made)
-    beside = f" beside {by}" if by else ""
-    cpus = sum(one.cpus for one in together)
-    if cpus > core.capacity.cpus:
-        raise _refused(f"{made.cpus} cpus wanted, {core.capacity.cpus} on this machine{beside}")
+
+    def check(what: str, wanted: int, others: int, total: int) -> None:
+        if wanted + others > total:
+            there = f"{total} on this machine"
+            if by:
+                there = f"{max(0, total - others)} of {total} left beside {by}"
+            raise _refused(f"{wanted} {what} wanted, {there}")
+
+    others = [one for one in together if one is not made]
+    check("cpus", made.cpus, sum(one.cpus for one in others), core.capacity.cpus)
     if core.capacity.cards is None or not made.gpus:
         return
     known = {card.index for card in core.capacity.cards}
     strange = [index for index in made.gpu_ids if index not in known]
     if strange:
         raise _refused(f"there is no gpu {strange[0]} on this machine")
-    if sum(one.gpus for one in together) > len(known):
-        raise _refused(f"{made.gpus} gpus wanted, {len(known)} on this machine{beside}")
+    check("gpus", made.gpus, sum(one.gpus for one in others), len(known))
     for other in together:
         twice = set(other.gpu_ids) & set(made.gpu_ids)
         if other is not made and twice:

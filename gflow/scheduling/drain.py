@@ -33,7 +33,10 @@ class Drained(NamedTuple):
 def drain(core: Core, event: Drain, now: Instant) -> list[Action]:
     """Begin to drain, or change how."""
     if event.by_at is not None and event.by_at <= now.wall_s:
-        raise Refused(Refused.INVALID, "cannot drain: that moment has passed")
+        raise Refused(
+            Refused.INVALID,
+            "cannot drain: that moment has passed: name one to come, such as now+2h",
+        )
     core.drain = Drained(event.reason, now.wall_s, event.uid, event.by_at)
     core.live.changes["drain", "machine"] = None
     core.pass_wanted = True

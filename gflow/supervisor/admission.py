@@ -7,14 +7,16 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from gflow.api import moment
 from gflow.api.operations import Peer, Record, Submission
+from gflow.api.quantity import GrammarError
 from gflow.api.server.turn import Turn
 from gflow.errors import Refused
 from gflow.model import event
 from gflow.model.job import Job, Spec
 from gflow.model.record import Key
 from gflow.model.state import LIVE, State
-from gflow.supervisor import project
+from gflow.supervisor import clock, project
 from gflow.supervisor.reactor import Reactor
 
 #: Specs admitted in one turn: about a millisecond.
@@ -154,6 +156,7 @@ class AdmissionOperations:
             some = tuple(specs[start : start + _SLICE_SPECS])
             self._scheduler.check(some, ended)
             for spec in some:
+                check_begin(spec.begin_at, "submit")
                 project.check(self._reactor.config, spec.project)
             counts.update(self._scheduler.pending_counts(some))
             await turn.breathe()
@@ -202,6 +205,16 @@ class AdmissionOperations:
             reactor.hold_back(None)
             position = reactor.finish(actions, gathered, atomic=len(specs) > 1)
         return tuple(ids), position
+
+
+def check_begin(begin_at: float | None, verb: str) -> None:
+    """Refuse a begin time that has passed by more than clocks may differ."""
+    if begin_at is None:
+        return
+    try:
+        moment.check_begin(begin_at, clock.now().wall_s)
+    except GrammarError as error:
+        raise Refused(Refused.INVALID, f"cannot {verb}: the begin time {error}") from None
 
 
 def _parts(submissions: Sequence[Submission]) -> tuple[list[Spec], dict[str, bytes]]:

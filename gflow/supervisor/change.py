@@ -11,6 +11,7 @@ from gflow.api.server.turn import Turn
 from gflow.errors import Refused
 from gflow.model import event
 from gflow.supervisor import access, project
+from gflow.supervisor.admission import check_begin
 from gflow.supervisor.listing import ListingOperations
 from gflow.supervisor.selection import Selection, matching
 
@@ -34,6 +35,7 @@ class ChangeOperations(ListingOperations):
         self._check_owner(peer, job_id, "update")
         if "project" in changes:
             project.check(self._reactor.config, changes["project"], "update")
+        check_begin(changes.get("begin_at"), f"update job {job_id}")
         position = self._reactor.step(
             event.Update(job_id, peer.uid, dict(changes), access.is_admin(self._reactor, peer))
         )

@@ -10,6 +10,7 @@ from gflow.api.server.turn import Turn
 from gflow.errors import Refused
 from gflow.model.state import Reason, State
 from gflow.supervisor import clock, view
+from gflow.supervisor.admission import check_begin
 from gflow.supervisor.reactor import Reactor
 
 #: Steps of a forecast between two looks at the time.
@@ -75,6 +76,8 @@ class OutlookOperations:
         if len(submissions) > _SIMULATED:
             raise Refused(Refused.TOO_LARGE, f"cannot simulate more than {_SIMULATED} jobs at once")
         specs = tuple(submission.spec for submission in submissions)
+        for spec in specs:
+            check_begin(spec.begin_at, "simulate")
         play = self._reactor.scheduler.what_if(specs, clock.now())
         await _finished(play)
         delayed = play.delayed()

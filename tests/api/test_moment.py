@@ -36,6 +36,13 @@ def test_begin_times(text: str, expected: float) -> None:
     assert moment.parse_moment(text, NOW) == expected
 
 
+def test_begin_times_that_have_passed() -> None:
+    """Refused with what would do; a minute is forgiven, for clocks differ."""
+    assert moment.parse_begin("@" + str(int(NOW) - 30), NOW) == NOW - 30
+    with pytest.raises(GrammarError, match=r"'2026-01-15T11:58' has passed .* now\+2h, 16:00"):
+        moment.parse_begin("2026-01-15T11:58", NOW)
+
+
 @pytest.mark.parametrize(
     "text", ["", "now+", "now-2h", "25:00", "2026-02-30", "2026-13-01", "13:00pm", "soon"]
 )

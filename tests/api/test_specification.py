@@ -172,7 +172,7 @@ def test_references_are_resolved_by_whoever_knows() -> None:
         ({"command": ["a"], "resources": []}, "object"),
         ({"command": ["a"], "resources": {"gpus": 1, "gpu_shared": True}}, "gpu_memory_bytes"),
         ({"command": ["a"], "resources": {"gpu_memory_bytes": 5}}, "gpus"),
-        ({"command": ["a"], "resources": {"gpus": 2, "gpus_allowed": [0]}}, "never fit"),
+        ({"command": ["a"], "resources": {"gpus": 2, "gpus_allowed": [0]}}, "1 allowed"),
         ({"command": ["a"], "cwd": "x"}, "absolute"),
         ({"command": ["a"], "umask": 512}, "umask"),
         ({"command": ["a"], "array": "1-0"}, "array"),

@@ -66,8 +66,8 @@ def test_a_table() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "no rows"),
-        ("a,b\n", "no rows"),
+        ("", "is empty"),
+        ("a,b\n", "no line of values"),
         ("a,b\n1\n", "line 2"),
         ("a,a\n1,2\n", "two columns"),
         ("a,\n1,2\n", "no parameter"),

@@ -20,7 +20,7 @@ from tests.scheduling.stage import GB, Stage, after, capacity, spec, tasks
         ({"cpus": 5}, "5 cpus wanted, 4 available on this machine"),
         ({"memory_bytes": 65 * GB}, "65G of memory wanted, 64G available on this machine"),
         ({"gpus": 3}, "3 gpus wanted, 2 available on this machine"),
-        ({"gpus": 1, "gpu_memory_bytes": 17 * GB}, "1 gpus of that kind wanted, 0 available"),
+        ({"gpus": 1, "gpu_memory_bytes": 17 * GB}, "1 gpu with 17G wanted, 0 available"),
         ({"gpus": 1, "gpus_allowed": (7,)}, "there is no gpu 7"),
         ({"gres": (("license", 1),)}, "resource 'license' is not known"),
         ({"gres": (("token", 4),)}, "4 token wanted, 3 available"),

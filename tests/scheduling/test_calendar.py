@@ -120,7 +120,7 @@ def test_cancelling_one() -> None:
         (0, 600, {"cpus": 9}, "9 cpus wanted, 8 on this machine"),
         (0, 600, {"gpu_ids": (7,)}, "no gpu 7"),
         (0, 600, {"gpus": 1, "project": "p", "user": "owner"}, "name a user or a project"),
-        (500, 600, {"gpus": 2}, "2 gpus wanted, 4 on this machine beside reservation 1"),
+        (500, 600, {"gpus": 2}, "2 gpus wanted, 1 of 4 left beside reservation 1"),
     ],
 )
 def test_impossible_ones_are_refused(

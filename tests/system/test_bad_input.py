@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 
 import pytest
 
 from gflow import Client
+from gflow.api.wire import Refusal
 from tests.system.machine import BIN, Machine
 
 
@@ -40,6 +42,11 @@ def refused(machine: Machine, *words: str, codes: tuple[int, ...] = (1, 2)) -> s
         (["--array", "1-5%0", "--", "true"], "array"),
         (["--dependency", "afterok:999999", "--", "true"], "999999"),
         (["--dependency", "sometimes:1", "--", "true"], "sometimes"),
+        (["--begin", "2020-01-01", "--", "true"], "has passed"),
+        (["--shared", "--", "true"], "--gpu-memory 20G"),
+        (["--gpus-allowed", "0", "--", "true"], "--gpus 1"),
+        (["--param", "a=1..x", "--", "true"], "1..5"),
+        (["--gpu", "1", "--", "true"], "--gpus"),
         (["--name", "x" * 10000, "--", "true"], "name"),
         (["--colour", "red", "--", "true"], "--colour"),
         (["/no/such/program"], "/no/such/program"),
@@ -154,3 +161,17 @@ def test_json_on_errors_is_json(machine: Machine) -> None:
     answer = machine.ctl("submit", "--json", "--cpus", "99", "--", "true")
     assert answer.returncode == 1
     assert not answer.stdout or json.loads(answer.stdout)
+
+
+def test_a_begin_time_that_has_passed(machine: Machine) -> None:
+    """Refused by the API too, for a new job as for one that waits; what is just over is now."""
+    with Client(str(machine.runtime)) as client:
+        job = client.submit(["true"], hold=True, begin_at=time.time() - 5)
+        for ask in (
+            lambda: client.submit(["true"], begin_at=time.time() - 3600),
+            lambda: client.update(job, {"begin_at": 1.0}),
+            lambda: client.simulate({"command": ["true"], "begin_at": 1.0}),
+        ):
+            with pytest.raises(Refusal, match=r"the begin time has passed \(.*\): now, now\+2h"):
+                ask()
+        assert client.job(job)["begin_at"] > 1.0

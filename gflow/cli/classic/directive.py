@@ -145,7 +145,7 @@ def _dependency(spec: dict[str, object], value: str) -> str:
 def _begin(spec: dict[str, object], value: str) -> str:
     import time
 
-    spec["begin_at"] = moment.parse_moment(value, time.time())
+    spec["begin_at"] = moment.parse_begin(value, time.time())
     return f"not before {value}"
 
 

@@ -81,7 +81,7 @@ def begin(text: str) -> float:
     match = _BEGIN.fullmatch(text)
     if match is not None:
         return time.time() + int(match[1]) * _UNITS_S[match[2] or "m"]
-    return moment.parse_moment(text, time.time())
+    return moment.parse_begin(text, time.time())
 
 
 def since(text: str) -> float:
