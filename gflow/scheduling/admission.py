@@ -96,8 +96,7 @@ def check(core: Core, specs: tuple[Spec, ...], ended: Mapping[int, State]) -> No
         if spec.array is not None and numbering.size(spec.array) > most:
             raise _refuse(f"{numbering.size(spec.array)} tasks in one array, {most} are allowed")
         check_fits(core.capacity, spec.resources)
-        if spec.group_limit is not None and (spec.group is None or spec.group_limit < 1):
-            raise _refuse("a group limit needs a group and must be at least 1")
+        check_group(spec)
         for dependency in spec.dependencies:
             check_dependency(core, dependency, ended)
     quota.check_pending(core, quota.pending_counts(specs))
@@ -128,6 +127,12 @@ def check_numbers(spec: Spec) -> None:
         raise _refuse(f"priority {spec.priority} is outside of -2147483648 to 2147483647")
     if spec.array is not None:
         check_array(spec.array)
+
+
+def check_group(spec: Spec) -> None:
+    """Refuse a limit of no group, or of nothing."""
+    if spec.group_limit is not None and (spec.group is None or spec.group_limit < 1):
+        raise _refuse("a group limit needs a group and must be at least 1")
 
 
 def check_array(array: ArraySpec) -> None:

@@ -18,17 +18,21 @@ from gflow.scheduling.state import Item
 
 #: Moments looked at when reservations of people are in the way.
 _MOMENTS = 32
+_SOON_S = 0.001
 
 
 def reserve(core: Core, item: Item, now: Instant) -> Barrier | None:
     """The reservation of a blocked job.
 
-    None when it would not fit the idle machine as it is, or not before the machine is drained.
+    None when it would not fit the idle machine as it is, not before the machine is drained, or
+    never beside a reservation that recurs: who cannot start keeps nothing from others.
     """
-    request = item.spec.resources
+    request, limit_s = item.spec.resources, core.time_limit_s(item)
     drained = drain.barrier(core, now)
-    if not core.idle.fits(request) or (
-        drained is not None and drained.stops(now.boot_s + core.time_limit_s(item))
+    if (
+        not core.idle.fits(request)
+        or (drained is not None and drained.stops(now.boot_s + limit_s))
+        or (core.calendar and calendar.shuts_out(core, item.spec, limit_s))
     ):
         return None
     moments = _earliest(core, item, now)
@@ -75,12 +79,15 @@ def _earliest(core: Core, item: Item, now: Instant) -> _Moments:
 
 def _beside_reservations(core: Core, item: Item, now: Instant) -> _Moments | None:
     exempt = calendar.own(core, item.spec)
-    spans = calendar.spans(core, exempt, now)
     moments = {now.boot_s}
-    moments.update(end for end, _ in core.ends if now.boot_s < end < inf)
-    moments.update(end for _, (_, end) in spans)
+    # What has run beyond its limit is still there now, and may be gone at any moment.
+    moments.update(max(end, now.boot_s + _SOON_S) for end, _ in core.ends if end < inf)
+    for one, (_, end) in calendar.spans(core, exempt, now):
+        moments.update((end, end + (one.every_s or 0.0)))
     for moment in sorted(moments)[:_MOMENTS]:
         end_boot_s = moment + core.time_limit_s(item)
+        then = Instant(moment, now.wall_s + moment - now.boot_s)
+        spans = calendar.spans(core, exempt, then)
         ahead = sorted(start for _, (start, _) in spans if moment < start < end_boot_s)
         pools = [
             calendar.pool_at(core, at, [one for one, (s, e) in spans if s <= at < e])

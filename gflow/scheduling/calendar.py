@@ -274,6 +274,18 @@ def barriers(core: Core, exempt: frozenset[int], now: Instant) -> list[Barrier]:
     return found
 
 
+def shuts_out(core: Core, spec: Spec, limit_s: float) -> bool:
+    """Whether a recurring reservation of others never leaves such a job alone for long enough."""
+    for one in core.calendar.values():
+        if one.every_s is None or one.belongs_to(spec) or limit_s <= one.every_s - one.duration_s:
+            continue
+        pool = core.idle.copy()
+        _hold(core, pool, one, set(core.live.active))
+        if not pool.fits(spec.resources):
+            return True
+    return False
+
+
 def pool_at(core: Core, boot_s: float, lasting: list[Reservation]) -> Pool:
     """What is left at a moment of the boot clock, less what is reserved.
 

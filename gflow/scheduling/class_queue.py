@@ -117,7 +117,7 @@ class ClassQueue:
         else:
             self._serial += 1
             bucket = Bucket(self._serial, bucket_key, accounts, key)
-            bucket.bonus = self._bonus(bucket)
+            bucket.bonus = self._bonus(accounts)
             for account in accounts:
                 self.by_account.setdefault(account.key, {})[bucket.serial] = None
             self.by_key[bucket_key] = self.buckets[bucket.serial] = bucket
@@ -171,17 +171,21 @@ class ClassQueue:
             bucket = self.buckets.get(serial)
             if bucket is None:
                 continue
-            bucket.bonus = self._bonus(bucket)
+            bucket.bonus = self._bonus(bucket.accounts)
             if bucket.parked_by is None:
                 self._rank(bucket)
 
-    def _bonus(self, bucket: Bucket) -> int:
-        keys = (account.key for account in bucket.accounts)
+    def _bonus(self, accounts: tuple[Account, ...]) -> int:
+        keys = (account.key for account in accounts)
         return sum(self.bonuses.get(key, self._full.get(key[0], 0)) for key in keys)
 
     def rank_of(self, item: Item) -> int:
         """The place of a queued item among all others; smaller comes first."""
         return self.key_of(item) - (self.bucket_of(item).bonus << _ID_BITS)
+
+    def rank_among(self, item: Item, accounts: tuple[Account, ...]) -> int:
+        """The place that an item would have in the queue."""
+        return self.key_of(item) - (self._bonus(accounts) << _ID_BITS)
 
     def bucket_of(self, item: Item) -> Bucket:
         """The bucket in which a queued item stands."""

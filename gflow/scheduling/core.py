@@ -127,5 +127,13 @@ class Core:
         return job.started_boot_s + job.suspended_s + self.time_limit_s(job)
 
     def waiting_since_s(self, item: Item, now: Instant) -> float:
-        """For how long nothing but limits and resources has kept an item from starting."""
-        return 0.0 if item.eligible_at is None else max(0.0, now.wall_s - item.eligible_at)
+        """For how long nothing but limits and resources has kept an item from starting.
+
+        The tasks of an array wait one after the other: the next since the last one started.
+        """
+        since = item.eligible_at
+        if since is None:
+            return 0.0
+        if isinstance(item, Array):
+            since = max(since, self.live.tallies[item.id].started_at)
+        return max(0.0, now.wall_s - since)

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from itertools import islice
+
 from gflow.model.action import Action
+from gflow.model.job import Job
 from gflow.model.resources import Resources
-from gflow.model.state import Instant
-from gflow.scheduling import calendar, drain, fair_share, lifecycle
+from gflow.model.state import Instant, State
+from gflow.scheduling import calendar, drain, fair_share, lifecycle, selection
 from gflow.scheduling.account import Account
 from gflow.scheduling.backfill import reserve
 from gflow.scheduling.barrier import Barrier
 from gflow.scheduling.class_queue import Bucket, id_of
 from gflow.scheduling.core import Core
-from gflow.scheduling.ordered import each
+from gflow.scheduling.ordered import after
 from gflow.scheduling.placement import place
 from gflow.scheduling.state import Item
 
 #: Buckets that get their place by fair share anew in one turn.
 _FRESHENED = 32
+#: A bucket may have one in so many candidates refused before all others had their turn.
+_SHARES = 8
+#: Items read per candidate where some may stand back for a limit.
+_PARKED_TOO = 4
 
 
 def dispatch(core: Core, now: Instant) -> list[Action]:
@@ -33,18 +41,21 @@ def dispatch(core: Core, now: Instant) -> list[Action]:
 
 
 class _Pass:
-    """The state of one pass; classes are looked at once each, best first."""
+    """The state of one pass; classes are looked at best first."""
 
     __slots__ = (
         "actions",
         "barriers",
         "calendars",
+        "capped",
         "core",
         "left",
         "now",
+        "refused",
         "reservation",
         "reserved",
         "starts",
+        "tried",
     )
 
     def __init__(self, core: Core, now: Instant) -> None:
@@ -56,85 +67,168 @@ class _Pass:
         self.barriers: list[Barrier] = [] if drained is None else [drained]
         #: Barriers of reservations, by which of them an item is exempt from.
         self.calendars: dict[frozenset[int], list[Barrier]] = {}
+        #: Sets of barriers that some item of a class ran into and did not fit.
+        self.refused: defaultdict[Resources, set[tuple[int, ...]]] = defaultdict(set)
         #: The highest blocked job, and what is kept for it.
         self.reserved: Item | None = None
         self.reservation: Barrier | None = None
         #: Candidates that may still be tried behind the reserved job.
         self.left = core.settings.backfill_depth
+        #: Key of the last item that was refused, and how many were, by serial of their bucket.
+        self.tried: dict[int, tuple[int, int]] = {}
+        #: Some bucket has more candidates than its share.
+        self.capped = False
         self.starts = 0
 
     def run(self) -> list[Action]:
-        core, queue = self.core, self.core.queue
+        core = self.core
         core.reserved_id = None
-        index = 0
-        # Starting or parking moves a class back in the order, never forward: what was passed over
-        # stays passed over, because the pool only shrinks.
-        while index < len(queue.order) and self.left > 0:
-            if self.starts >= core.settings.starts_per_turn:
-                core.pass_wanted = core.again = True
-                break
-            best = queue.order[index]
-            request = queue.by_rank[best].key[0]
-            if not core.pool.fits(request):
-                if self.reserved is None and not self._reserve(request, best):
-                    continue
-                if core.pool.cpus < 1 and self.reserved is not None:
-                    break
-                self.left -= 1
-                index += 1
-            elif not self._start_one(request) and queue.order[index : index + 1] == [best]:
-                if self.reserved is None:
-                    self._reserve(request, best)
-                if queue.order[index : index + 1] == [best]:
-                    index += 1
+        depth = core.settings.backfill_depth
+        # First everybody's first few: one user's many alike jobs do not use all tries up.
+        self._round(max(1, depth // _SHARES))
+        if self.capped:
+            self._round(depth)
         core.reserved_id = None if self.reserved is None else self.reserved.id
         return self.actions
 
-    def _reserve(self, request: Resources, best: int) -> bool:
-        """Reserve for the first item of a blocked class; False when the order has changed."""
-        bucket = self.core.queue.by_rank[best]
-        account = self._refusing(bucket, request)
+    def _round(self, share: int) -> None:
+        """Look at every class; ``share``: candidates that a bucket may have refused in all."""
+        queue, pool = self.core.queue, self.core.pool
+        index = 0
+        # Starting or parking moves a class back in the order, never forward: what was passed over
+        # stays passed over, because the pool only shrinks.
+        while index < len(queue.order) and self.left > 0 and not self._enough():
+            best = queue.order[index]
+            request = queue.by_rank[best].key[0]
+            fits = pool.fits(request)
+            if self.reserved is None:
+                if fits and self._start_first(best):
+                    continue
+                if not self._reserve(best):
+                    continue
+                if self.reserved is None and self.core.idle.fits(request):
+                    if not self._one_by_one():
+                        return
+                    index = 0
+                    continue
+            if fits and self.reserved is not None:
+                if not self._start_one(request, share) and queue.order[index : index + 1] == [best]:
+                    index += 1
+                continue
+            if pool.cpus < 1 and self.reserved is not None:
+                return
+            self.left -= 1
+            index += 1
+
+    def _enough(self) -> bool:
+        """Whether so many were started that the rest has to wait for the next turn."""
+        if self.starts < self.core.settings.starts_per_turn:
+            return False
+        self.core.pass_wanted = self.core.again = True
+        return True
+
+    def _start_first(self, best: int) -> bool:
+        """Start the first item of a class, or see that its bucket has to stand back."""
+        queue = self.core.queue
+        if self._stands_back(queue.by_rank[best]):
+            return True
+        item = self.core.live.item(id_of(best))
+        assert item is not None
+        return self._start(item)
+
+    def _one_by_one(self) -> bool:
+        """Look at items in order until one is reserved; the first ones cannot be.
+
+        What keeps the first of a class from ever starting (the time that is left) need not keep
+        the others, and those must not be overtaken by lower classes.
+        """
+        core = self.core
+        in_order = (item for item in selection.in_order(core, parked=False) if item is not None)
+        left = core.settings.backfill_depth
+        for item in list(islice(in_order, _PARKED_TOO * left)):
+            bucket = core.queue.bucket_of(item)
+            if bucket.parked_by is not None or not core.idle.fits(bucket.key[0]):
+                continue
+            while self._startable(item, bucket):
+                if self._enough() or left <= 0:
+                    return False
+                if not core.pool.fits(bucket.key[0]) or not self._start(item):
+                    self._reserve_for(item)
+                    left -= 1
+                    break
+            if self.reserved is not None:
+                return True
+        return False
+
+    def _startable(self, item: Item, bucket: Bucket) -> bool:
+        """Whether there is anything to start, and no limit in the way."""
+        if isinstance(item, Job):
+            return item.state is State.PENDING and not self._stands_back(bucket)
+        return bool(item.pending) and not self._stands_back(bucket)
+
+    def _stands_back(self, bucket: Bucket) -> bool:
+        """Take a bucket out of the order when a limit refuses it."""
+        account = self._refusing(bucket, bucket.key[0])
         if account is not None:
             self.core.queue.park(bucket, account)
+        return account is not None
+
+    def _reserve(self, best: int) -> bool:
+        """Reserve for the first item of a blocked class; False when the order has changed."""
+        if self._stands_back(self.core.queue.by_rank[best]):
             return False
         item = self.core.live.item(id_of(best))
         assert item is not None
+        self._reserve_for(item)
+        return True
+
+    def _reserve_for(self, item: Item) -> None:
         barrier = reserve(self.core, item, self.now)
         if barrier is not None:
             self.reserved = item
             self.reservation = barrier
             self.barriers += [barrier, *barrier.later]
-        return True
 
-    def _start_one(self, request: Resources) -> bool:
+    def _start_one(self, request: Resources, share: int) -> bool:
         """Start the first item of a fitting class that may start; False when there is none."""
         queue = self.core.queue
         ranks = queue.classes[request]
         at = 0
-        # Barriers that some item of this class ran into and did not fit.
-        refused: set[tuple[int, ...]] = set()
         while at < len(ranks) and self.left > 0:
             bucket = queue.by_rank[ranks[at]]
-            account = self._refusing(bucket, request)
-            if account is not None:
-                queue.park(bucket, account)
+            if self._stands_back(bucket):
                 if at == 0:
                     return False  # the class has a new place in the order
                 continue
-            for key in each(bucket.keys):
-                item = self.core.live.item(id_of(key))
-                assert item is not None
-                if self._start(item, refused):
-                    return True
-                self.left -= 1
-                if self.left <= 0 or () in refused:
-                    break
+            if self._start_of(bucket, share):
+                return True
+            if () in self.refused[request]:
+                return False
             at += 1
         return False
 
-    def _start(self, item: Item, refused: set[tuple[int, ...]]) -> bool:
+    def _start_of(self, bucket: Bucket, share: int) -> bool:
+        """Start an item of a bucket; those that were refused before in this pass still are."""
+        last, refused = self.tried.get(bucket.serial, (None, 0))
+        candidates = after(bucket.keys, last, min(self.left, share - refused) + 1)
+        for key in candidates:
+            if refused >= share:
+                self.capped = True
+                break
+            if self.left <= 0 or () in self.refused[bucket.key[0]]:
+                break
+            item = self.core.live.item(id_of(key))
+            assert item is not None
+            if self._start(item):
+                return True
+            self.left -= 1
+            refused += 1
+            self.tried[bucket.serial] = key, refused
+        return False
+
+    def _start(self, item: Item) -> bool:
         """Start an item unless it would run into a barrier that has no room for it."""
-        core = self.core
+        core, refused = self.core, self.refused[item.spec.resources]
         end_boot_s = self.now.boot_s + core.time_limit_s(item)
         ahead = self.barriers
         if core.calendar:
@@ -158,6 +252,7 @@ class _Pass:
             # What is held for owners depends on what they use: counted afresh, and less is held
             # from others when an owner began to use it.
             self.calendars.clear()
+            self.refused.clear()
             if calendar.own(core, item.spec):
                 core.pass_wanted = core.again = True
         self.starts += 1

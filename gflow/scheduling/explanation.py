@@ -11,10 +11,12 @@ from gflow.model.state import TERMINAL, Instant, Reason, State
 from gflow.scheduling import calendar, drain, fair_share, phrase
 from gflow.scheduling.account import Account
 from gflow.scheduling.backfill import reserve
+from gflow.scheduling.barrier import Barrier
 from gflow.scheduling.core import Core
 from gflow.scheduling.dependency import NEVER as IMPOSSIBLE
 from gflow.scheduling.dependency import TRUE, Pair, phase, verdict
 from gflow.scheduling.placement import place
+from gflow.scheduling.pool import CardUse, Pool
 from gflow.scheduling.state import BACKOFF, BEGIN, DEPENDENCY, HELD, NEVER, Item
 
 #: More holders or parents than this are not named one by one.
@@ -91,21 +93,15 @@ def explain(core: Core, job_id: int, item: Item, now: Instant) -> Explanation:
     blockers = _waiting(core, item, now)
     queued = item.id not in core.live.waits
     blockers += _limits(core, item)
-    short = _resources(core, item.spec.resources, now)
-    blockers += short
-    blockers += _kept(core, item, now)
+    blockers += _resources(core, item.spec.resources, now)
+    if not (queued and core.pass_wanted):  # else the next pass may well start it
+        blockers += _others(core, item, now)
     expected = None
-    if queued and not short:
-        blockers += _behind(core, item, now)
     if queued and item.id == core.reserved_id:
         barrier = reserve(core, item, now)
         if barrier is not None and barrier.starts_boot_s != inf:
             at = wall(now, barrier.starts_boot_s)
             expected = (now.wall_s, at)
-    if queued and not blockers and not core.pass_wanted:
-        # No single thing: what the higher job and the reservations leave has no room for it.
-        message = "what is free now is needed by others before it would end"
-        blockers.append(Blocker(Reason.PRIORITY, message))
     position = core.queue.position(item) + 1 if queued and len(core.queue.buckets) < 2048 else None
     return Explanation(job_id, item.state, position, tuple(blockers), expected)
 
@@ -298,47 +294,77 @@ def _last_end(core: Core, now: Instant) -> float | None:
     return wall(now, core.ends[-1][0]) if core.ends else None
 
 
-def _kept(core: Core, item: Item, now: Instant) -> list[Blocker]:
-    """Whether a drain or a reservation keeps it from starting although it would fit now."""
+def _others(core: Core, item: Item, now: Instant) -> list[Blocker]:
+    """What keeps it from starting for others' sake, even if nothing it wants were short now."""
+    want, end_boot_s = item.spec.resources, now.boot_s + core.time_limit_s(item)
+    free = _without_shortage(core.pool, want)
     found: list[Blocker] = []
     if core.drain is not None and drain.keeps(core, item, now):
         why = f": {core.drain.reason}" if core.drain.reason else ""
         message = f"the machine is being drained{why}"
         found.append(Blocker(Reason.DRAINED, message, "gflowctl undrain"))
-    end_boot_s = now.boot_s + core.time_limit_s(item)
-    for barrier in calendar.barriers(core, calendar.own(core, item.spec), now):
-        # Cards must be free now and later: the same ones, if there are any now.
-        pools = [barrier.pool]
-        if core.pool.fits(item.spec.resources):
-            pools.append(core.pool)
-        placed = place(item.spec.resources, pools, core.settings, item.id)
-        if not barrier.stops(end_boot_s) or placed is not None:
-            continue
-        if barrier.at_boot_s == -inf:
-            found.append(Blocker(Reason.RESERVATION, "what it wants is reserved for others"))
-            continue
-        at = now.wall_s + barrier.at_boot_s - now.boot_s
-        left = phrase.duration(barrier.at_boot_s - now.boot_s)
-        message = f"it would run into a reservation that begins in {left}"
-        found.append(Blocker(Reason.RESERVATION, message, None, at))
-    return found
+    reserved = calendar.barriers(core, calendar.own(core, item.spec), now)
+    reserved = [one for one in reserved if one.stops(end_boot_s)]
+    first, kept = _ahead(core, item, now)
+    kept = [one for one in kept if one.stops(end_boot_s)]
+
+    def fits(*barriers: Barrier) -> bool:
+        # Cards must be free now and later: the same ones.
+        pools = [free, *(one.pool for one in barriers)]
+        return place(want, pools, core.settings, item.id) is not None
+
+    runs_into = [_runs_into(one, now) for one in reserved if not fits(one)]
+    if not runs_into and not fits(*reserved):
+        message = "the reservations together leave no room for it"
+        runs_into = [Blocker(Reason.RESERVATION, message)]
+    if kept and first is not None and not fits(*kept):
+        found.append(_comes_first(first, kept[0], now))
+    elif not runs_into and not fits(*reserved, *kept):
+        # No single thing: what the higher job and the reservations leave has no room for it.
+        message = "what is free now is needed by others before it would end"
+        found.append(Blocker(Reason.PRIORITY, message))
+    return found + runs_into
 
 
-def _behind(core: Core, item: Item, now: Instant) -> list[Blocker]:
-    """Whether a higher blocked job keeps it from starting although it would fit now."""
+def _without_shortage(pool: Pool, want: Resources) -> Pool:
+    """The pool with as much as is wanted of what is short."""
+    pool = pool.copy()
+    pool.cpus = max(pool.cpus, want.cpus)
+    pool.memory_bytes = max(pool.memory_bytes, want.memory_bytes)
+    pool.exclusive = 0
+    if want.exclusive:
+        pool.jobs = 0
+    for name, count in want.gres:
+        pool.gres[name] = max(pool.gres.get(name, 0), count)
+    if pool.cards is not None and len(pool.accepting(want)) < want.gpus:
+        pool.cards = {i: CardUse(card.memory_bytes, True) for i, card in pool.cards.items()}
+    return pool
+
+
+def _runs_into(barrier: Barrier, now: Instant) -> Blocker:
+    if barrier.at_boot_s == -inf:
+        return Blocker(Reason.RESERVATION, "what it wants is reserved for others")
+    left_s = barrier.at_boot_s - now.boot_s
+    message = f"it would run into a reservation that begins in {phrase.duration(left_s)}"
+    return Blocker(Reason.RESERVATION, message, None, now.wall_s + left_s)
+
+
+def _ahead(core: Core, item: Item, now: Instant) -> tuple[Item | None, list[Barrier]]:
+    """The higher blocked job, if there is one, and what is kept for it."""
     if calendar.entitled(core, item.spec, now):
-        return []
+        return None, []
     first = None if core.reserved_id is None else core.live.item(core.reserved_id)
-    if first is None or first is item or first.state in TERMINAL:
-        return []
+    if first is None or first is item or first.state in TERMINAL or first.id in core.live.waits:
+        return None, []
+    if item.id in core.live.waits:
+        rank = core.queue.rank_among(item, core.accounts_of(item))
+        if rank < core.queue.rank_of(first):
+            return None, []
     barrier = reserve(core, first, now)
-    if barrier is None:
-        return []
-    end_boot_s = now.boot_s + core.time_limit_s(item)
-    ahead = [one for one in (barrier, *barrier.later) if one.stops(end_boot_s)]
-    pools = [core.pool, *(one.pool for one in ahead)]
-    if place(item.spec.resources, pools, core.settings, item.id) is not None:
-        return []
+    return first, [] if barrier is None else [barrier, *barrier.later]
+
+
+def _comes_first(first: Item, barrier: Barrier, now: Instant) -> Blocker:
     until = wall(now, barrier.starts_boot_s)
     message = f"job {first.id} comes first and needs what it would take"
-    return [Blocker(Reason.PRIORITY, message, None, until)]
+    return Blocker(Reason.PRIORITY, message, None, until)

@@ -153,7 +153,7 @@ class Forecast:
         #: Items of the queue that come before it, as far as buckets have been counted.
         self._before = 0
         self._buckets = None
-        if source.live.item(item.id) is item and item.id not in source.live.waits:
+        if source.live.item(item.id) is item and source.live.queued(item):
             self._buckets = source.queue.counting(item)
         self._latest = Play(source, now, target_id=item.id)
         self._earliest = Play(source, now, target_id=item.id, optimistic=True)

@@ -56,6 +56,7 @@ def start(core: Core, item: Item, gpu_ids: tuple[int, ...], now: Instant) -> lis
     """Allocate and ask for the launch of a queued job, or of the next task of a queued array."""
     if isinstance(item, Array):
         job = waiting.split(core, item, item.pending[0][0])
+        core.live.tallies[item.id].started_at = now.wall_s
     else:
         core.queue.remove(item)
         job = item

@@ -147,6 +147,13 @@ def each(keys: Compact) -> Iterator[int]:
     return iter((keys,)) if isinstance(keys, int) else iter(keys)
 
 
+def after(keys: Compact, key: int | None, count: int) -> list[int]:
+    """The next ``count`` keys greater than ``key``, ascending; the first ones without it."""
+    if isinstance(keys, int):
+        return [keys] if key is None or keys > key else []
+    return keys.above(keys.first() - 1 if key is None else key, count)
+
+
 def count_below(keys: Compact, key: int) -> int:
     """How many keys are smaller than ``key``."""
     return int(keys < key) if isinstance(keys, int) else keys.count_below(key)

@@ -59,7 +59,7 @@ def queued(core: Core, count: int) -> list[Item]:
     return found
 
 
-def in_order(core: Core) -> Iterator[Item | None]:
+def in_order(core: Core, *, parked: bool = True) -> Iterator[Item | None]:
     """The queue in scheduling order, read as far as one likes; parked items in their places.
 
     None stands for a pause: work was done and nothing found yet. The queue may change meanwhile:
@@ -73,8 +73,8 @@ def in_order(core: Core) -> Iterator[Item | None]:
     heap = [(ranks[0], -number - 1) for number, ranks in enumerate(classes)]
     heapify(heap)
     places: dict[int, Iterator[int]] = {}
-    parked = [one.serial for one in queue.buckets.values() if one.rank is None]
-    for number, serial in enumerate(parked):
+    aside = [one.serial for one in queue.buckets.values() if one.rank is None] if parked else []
+    for number, serial in enumerate(aside):
         _open(core, heap, places, serial)
         if number % _PAUSE == _PAUSE - 1:
             yield None

@@ -34,12 +34,14 @@ NEVER = 16
 class Tally:
     """How the tasks of one array stand."""
 
-    __slots__ = ("active", "completed", "done", "ended", "jobs", "own")
+    __slots__ = ("active", "completed", "done", "ended", "jobs", "own", "started_at")
 
     def __init__(self) -> None:
         #: Tasks with a Job of their own that has not ended, by position.
         self.own: dict[int, None] = {}
         self.active = 0
+        #: When a task was last started, as far as it is in memory; 0 before that.
+        self.started_at = 0.0
         #: Jobs of tasks that are in memory, ended ones too.
         self.jobs = 0
         #: Ended tasks by state, whether or not their Jobs are still in memory.
@@ -125,6 +127,12 @@ class Live:
         count = self.ids.count_below(last + 1) - self.ids.count_below(array.id + 1)
         return [self.jobs[job_id] for job_id in self.ids.above(array.id, count)]
 
+    def queued(self, item: Item) -> bool:
+        """Whether an item stands in the queue: pending, and waiting for its turn alone."""
+        if item.state is not State.PENDING or item.id in self.waits:
+            return False
+        return isinstance(item, Job) or bool(item.pending)
+
     # --- change -------------------------------------------------------------------------------
 
     def take_changes(self) -> list[Key]:
@@ -173,7 +181,9 @@ class Live:
             if item.state in ACTIVE:
                 self.active[item.id] = None
             if item.array_id is not None:
-                self.tallies[item.array_id].jobs += 1
+                tally = self.tallies[item.array_id]
+                tally.jobs += 1
+                tally.started_at = max(tally.started_at, item.started_at or 0.0)
         if item.state in TERMINAL:
             self.ended[item.id] = None
             self.finished.append((item.finished_at or 0.0, item.id))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from gflow.model import parameter
 from gflow.model.job import Spec
+from gflow.model.parameter import Sweep
+
+_FILLED = frozenset({"name", "command", "args", "cwd", "output_path", "error_path", "params"})
 
 
 def task_spec(spec: Spec, position: int) -> Spec:
@@ -15,20 +20,23 @@ def task_spec(spec: Spec, position: int) -> Spec:
     """
     if not spec.sweep:
         return spec
-    pairs = parameter.values_at(spec.sweep, position)
+    fields = {name: getattr(spec, name) for name in _FILLED}
+    return replace(spec, sweep=(), **filled(fields, spec.sweep, position))
+
+
+def filled(fields: Mapping[str, Any], sweep: Sweep, position: int) -> dict[str, Any]:
+    """Fields of an array's spec as one task has them: its values in place of ``{name}``."""
+    pairs = parameter.values_at(sweep, position)
     values = dict(pairs)
-
-    def fill(text: str | None) -> str | None:
-        return None if text is None else parameter.filled(text, values)
-
-    return replace(
-        spec,
-        sweep=(),
-        params=(*spec.params, *pairs),
-        name=parameter.filled(spec.name, values),
-        command=parameter.filled_command(spec.command, values),
-        args=tuple(parameter.filled(word, values) for word in spec.args),
-        cwd=parameter.filled(spec.cwd, values),
-        output_path=fill(spec.output_path),
-        error_path=fill(spec.error_path),
-    )
+    found = dict(fields)
+    for name in _FILLED & fields.keys():
+        given = fields[name]
+        if name == "params":
+            found[name] = (*given, *pairs)
+        elif name == "command":
+            found[name] = parameter.filled_command(given, values)
+        elif isinstance(given, tuple):
+            found[name] = tuple(parameter.filled(word, values) for word in given)
+        elif given is not None:
+            found[name] = parameter.filled(given, values)
+    return found

@@ -11,10 +11,11 @@ from gflow.model.event import Update
 from gflow.model.job import NOTHING_MET, Array, Job, Spec
 from gflow.model.resources import Resources
 from gflow.model.state import ACTIVE, Instant, State
-from gflow.scheduling import admission, allocation, control, waiting
+from gflow.scheduling import admission, allocation, control, quota, waiting
 from gflow.scheduling.core import Core
 from gflow.scheduling.interval import total
 from gflow.scheduling.state import Item
+from gflow.scheduling.sweep import filled
 
 _RESOURCES = {field.name: field for field in fields(Resources)}
 _SPEC = {field.name: field for field in fields(Spec)}
@@ -22,6 +23,8 @@ _SPEC = {field.name: field for field in fields(Spec)}
 _FIXED = frozenset({"user", "uid", "gid", "array"})
 #: What may change while an attempt is active.
 _LATE = frozenset({"priority", "time_limit_s", "name", "comment", "requeue", "retries", "on_end"})
+#: How a job waits for others.
+_CONDITIONS = frozenset({"dependencies", "dependency_mode", "kill_on_invalid_dependency"})
 #: Not in the spec: facts of their own.
 _OWN = frozenset({"priority", "top", "array_limit"})
 
@@ -81,17 +84,23 @@ def _update_active(core: Core, job: Job, event: Update) -> None:
 
 def _changed_spec(core: Core, item: Item, event: Update) -> Spec:
     """The item's spec with the changes, checked as a submission is."""
-    changes, wanted = {}, {}
+    changes: dict[str, Any] = {}
+    wanted: dict[str, Any] = {}
     for name, value in event.changes.items():
         if name in _RESOURCES:
             wanted[name] = _value(_RESOURCES[name], value)
         elif name in _SPEC and name not in _OWN:
             changes[name] = _value(_SPEC[name], value)
+    if isinstance(item, Job) and item.array_id is not None:
+        sweep = core.live.arrays[item.array_id].spec.sweep
+        if sweep:
+            changes = filled(changes, sweep, item.id - item.array_id - 1)
     spec = replace(item.spec, **changes)
     if wanted:
         spec = replace(spec, resources=replace(spec.resources, **wanted))
     try:
         admission.check_numbers(replace(spec, priority=_priority(item, event)))
+        admission.check_group(spec)
         if item.state is State.PENDING:
             admission.check_fits(core.capacity, spec.resources)
         if "dependencies" in changes:
@@ -131,8 +140,8 @@ def _apply(core: Core, item: Item, spec: Spec, event: Update, now: Instant) -> N
     count = total(item.pending) if isinstance(item, Array) else 1
     waiting.count_pending(core, item, -count)
     renamed = spec.name != item.spec.name
-    depends_anew = "dependencies" in changes or "dependency_mode" in changes
-    if depends_anew or renamed:
+    watched_anew = renamed or not _CONDITIONS.isdisjoint(changes)
+    if watched_anew:
         core.dependencies.unwatch(core.live, item)
     if renamed:
         core.live.unname(item)
@@ -146,10 +155,12 @@ def _apply(core: Core, item: Item, spec: Spec, event: Update, now: Instant) -> N
         account = core.accounts.get(("array", item.id))
         account.max_running = item.limit
         core.queue.unpark(account)
-    if depends_anew:
+    if "dependencies" in changes or "dependency_mode" in changes:
         item.met = NOTHING_MET
         admission.note_facts(core, spec, dict(event.ended))
-    if depends_anew or renamed:
+    if changes.get("group_limit") is not None and spec.group is not None:
+        quota.limit_group(core, spec.user, spec.group, changes["group_limit"])
+    if watched_anew:
         waiting.watch(core, item)
     core.live.change(item)
     waiting.count_pending(core, item, count)

@@ -21,6 +21,7 @@ from gflow.model.event import (
     Requeue,
     Reserve,
     Resume,
+    SendSignal,
     SetGroup,
     SetQuota,
     Started,
@@ -35,6 +36,7 @@ from gflow.model.job import ArraySpec, Dependency, Job, Process, RetryRule, Spec
 from gflow.model.resources import Capacity, Card
 from gflow.model.state import Instant, State
 from gflow.scheduling import quota as quotas
+from tests.scheduling.promise import pending, true_blockers
 from tests.scheduling.stage import BOOT, GB, Stage, capacity, spec
 
 _KINDS = ("after", "afterok", "afterany", "afternotok", "aftercorr", "singleton")
@@ -45,6 +47,7 @@ class History:
 
     def __init__(self, seed: int, stage: Stage | None = None) -> None:
         self.random = random.Random(seed)
+        self._asking = random.Random(seed)
         self.stage = stage or Stage(
             capacity(cpus=6, gpus=3, license=2),
             starts_per_turn=3,
@@ -53,6 +56,9 @@ class History:
             keep_finished_s=300,
             backfill_depth=20,
             gpu_strategy=self.random.choice(["sequential", "random", "packed"]),
+            gpu_topology=self.random.choice([(), ((0, 1), (2,))]),
+            project_share_weight=self.random.choice([0.0, 500.0]),
+            default_time_limit_s=self.random.choice([None, None, 300.0]),
         )
         self.refused = 0
 
@@ -71,6 +77,14 @@ class History:
             stage.handle(self._event())
         except Refused:
             self.refused += 1
+        if self._asking.random() < 0.1:
+            self._ask()
+
+    def _ask(self) -> None:
+        """What is said about some of those that wait is true."""
+        waiting = pending(self.stage.scheduler)
+        for item in self._asking.sample(waiting, min(3, len(waiting))):
+            true_blockers(self.stage.scheduler, item, self.stage.now)
 
     def drain(self) -> None:
         """Let everything that can run come to its end, with holds and drains lifted."""
@@ -126,8 +140,9 @@ class History:
         if draw < 0.40:
             process = Process(BOOT, job.id, 1)
             return Started(job.id, attempt, process, process, now.wall_s, now.boot_s)
-        code = self.random.choice([0, 0, 0, 1, 75])
-        return Exited(job.id, attempt, code, None, now.wall_s)
+        code = self.random.choice([0, 0, 0, 1, 75, 137])
+        oom = {"oom_killed": True} if code == 137 else None
+        return Exited(job.id, attempt, code, None, now.wall_s, oom)
 
     def _some_id(self) -> int:
         return self.random.randrange(1, self.stage.scheduler.next_id + 1)
@@ -142,6 +157,7 @@ class History:
             Requeue(job_id, 0),
             Suspend(job_id, 0),
             Resume(job_id, 0),
+            SendSignal(job_id, 0, 10, self.random.random() < 0.5),
             Update(job_id, 0, self._changes(), admin),
             CapacityChanged(self._machine()),
             *self._policies(),
@@ -182,8 +198,15 @@ class History:
                 {"dependencies": self._dependencies()},
                 {"dependencies": None},
                 {"time_limit_s": self.random.choice([None, 10.0, 100.0])},
-                {"begin_at": None},
-                {"name": "renamed"},
+                {"begin_at": self.random.choice([None, self.stage.now.wall_s + 50.0])},
+                {"name": self.random.choice(["renamed", "x", "x-{lr}"])},
+                {"gpus": self.random.randrange(0, 4), "gpu_shared": None, "gpu_memory_bytes": None},
+                {"memory_bytes": self.random.choice([None, 8 * GB, 80 * GB])},
+                {"gres": self.random.choice([None, (("license", 2),)]), "exclusive": None},
+                {"group": self.random.choice([None, "g"]), "project": None},
+                {"dependency_mode": self.random.choice(["all", "any"])},
+                {"kill_on_invalid_dependency": True},
+                {"retries": (RetryRule("any", 1),), "requeue": True},
                 {"array_limit": self.random.choice([None, 1, 2])},
                 {"top": 1},
             ]
@@ -201,9 +224,12 @@ class History:
             "gpus": draw.choice([0, 0, 0, 1, 2, 3]),
             "priority": draw.choice([10, 10, 20]),
             "time_limit_s": draw.choice([None, 20.0, 100.0, 1000.0]),
+            "memory_bytes": draw.choice([0, 1, 20]) * GB,
         }
         if asked["gpus"] and draw.random() < 0.4:
             asked.update(gpu_shared=True, gpu_memory_bytes=draw.choice([4, 8]) * GB)
+        elif asked["gpus"] == 1 and draw.random() < 0.3:
+            asked["gpus_allowed"] = draw.choice([(0,), (1, 2)])
         if draw.random() < 0.1:
             asked["gres"] = (("license", draw.choice([1, 2])),)
         if draw.random() < 0.03:
@@ -215,13 +241,18 @@ class History:
         if draw.random() < 0.2:
             step = draw.choice([1, 2])
             asked["array"] = ArraySpec(((1, draw.randrange(1, 9), step),), draw.choice([None, 2]))
+        elif draw.random() < 0.05:
+            asked["array"] = ArraySpec(((1, 3, 1),))
+            asked["sweep"] = ((("lr",), (("0.1",), ("0.2",), ("0.3",))),)
         if draw.random() < 0.2:
             asked["begin_at"] = self.stage.now.wall_s + draw.choice([-5.0, 30.0, 300.0])
         if draw.random() < 0.2:
-            asked["retries"] = (RetryRule(draw.choice(["any", "exit=75", "timeout"]), 1),)
+            scale = draw.choice([(), (("memory", 1.5),), (("time", 2.0), ("cpus", 2.0))])
+            cause = draw.choice(["any", "exit=75", "timeout", "oom"])
+            asked["retries"] = (RetryRule(cause, draw.choice([1, 3]), scale),)
             asked["retry_delay_s"] = draw.choice([0.0, 20.0])
         if draw.random() < 0.2:
-            asked["group"] = "g"
+            asked["group"], asked["group_limit"] = "g", draw.choice([None, None, 1, 3])
         if draw.random() < 0.3:
             asked["project"] = "p"
         asked["requeue"] = draw.random() < 0.2

@@ -13,6 +13,7 @@ from gflow.model.state import TERMINAL, Instant, State
 from gflow.scheduling.scheduler import Scheduler
 from gflow.scheduling.settings import Settings
 from tests.scheduling.invariant import check
+from tests.scheduling.promise import undelayed
 
 GB = 1 << 30
 BOOT = "boot-1"
@@ -74,13 +75,17 @@ class Stage:
 
     def handle(self, event: Event) -> list[Action]:
         """One event, then as many wake-ups as are due at once; all actions."""
-        actions = self.scheduler.handle(event, self.now)
-        check(self.scheduler, oversubscribed=self.oversubscribed)
+        actions = self._tell(event)
         while self.scheduler.next_wakeup() == self.now:
-            actions += self.scheduler.handle(Wake(), self.now)
-            check(self.scheduler, oversubscribed=self.oversubscribed)
+            actions += self._tell(Wake())
         self.save()
         self.actions += actions
+        return actions
+
+    def _tell(self, event: Event) -> list[Action]:
+        actions = self.scheduler.handle(event, self.now)
+        check(self.scheduler, oversubscribed=self.oversubscribed)
+        undelayed(self.scheduler, actions)
         return actions
 
     def save(self) -> None:

@@ -169,3 +169,25 @@ def test_occurrences(at: float, occurrence: tuple[float, float]) -> None:
     """The one that lasts, or the next."""
     one = Reservation(1, 0, "u", None, 100.0, 10.0, gpus=1, every_s=50.0)
     assert one.occurrence(at) == occurrence
+
+
+def test_who_never_fits_beside_a_recurring_one_keeps_nothing_from_others() -> None:
+    """A job that runs into every occurrence cannot start: it must not stop the queue either."""
+    stage = _stage()
+    _reserve(stage, 500, 200, gpus=2, every_s=1000)
+    stage.run(gpus=1, time_limit_s=300)
+    wide = stage.submit(spec(gpus=4, priority=20))
+    assert stage.state(wide) is State.PENDING
+    stage.run(gpus=1)
+
+
+def test_a_job_is_planned_between_two_occurrences() -> None:
+    """What fits only after the next one is reserved then, and shorter jobs go before."""
+    stage = _stage()
+    _reserve(stage, 100, 200, gpus=4, every_s=1000)
+    wide = stage.submit(spec(gpus=4, priority=20, time_limit_s=700))
+    stage.run(gpus=4, time_limit_s=90)
+    assert starts(stage.pass_s(299)) == []
+    assert starts(stage.pass_s(1)) == []
+    stage.end(wide + 1)
+    assert stage.state(wide) is State.RUNNING

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflow.model.event import CapacityChanged, Ready, Submit
+from gflow.model.event import CapacityChanged, Drain, Ready, Submit
 from gflow.model.resources import Capacity, Card
 from gflow.model.state import State
 from tests.scheduling.stage import GB, Stage, capacity, spec, starts, tasks
@@ -65,7 +65,7 @@ def test_a_lower_job_may_start_where_it_does_not_delay_the_reserved_one() -> Non
         State.RUNNING,
         State.PENDING,
     ]
-    assert stage.reasons(long) == ["Resources"]
+    assert stage.reasons(long) == ["Resources", "Priority"]
 
 
 def test_backfill_uses_what_the_reserved_job_leaves() -> None:
@@ -156,3 +156,37 @@ def test_a_blocked_limit_does_not_hold_up_others() -> None:
     stage.submit(spec(cpus=2, array=tasks(3, limit=1), priority=99))
     other = stage.submit(spec(cpus=2))
     assert stage.state(other) is State.RUNNING
+
+
+def test_many_alike_jobs_of_one_user_leave_tries_for_others() -> None:
+    """Behind the reserved job everybody's first few are tried before anybody's many."""
+    stage = Stage(backfill_depth=16)
+    stage.run(cpus=3, time_limit_s=1000)
+    stage.submit(spec(cpus=4))
+    for _ in range(40):
+        stage.submit(spec(user="many", time_limit_s=5000))
+    stage.run(user="few", time_limit_s=500)
+
+
+def test_tries_that_are_left_go_to_whoever_has_more() -> None:
+    """A single user's short job is found behind more long ones than a first share."""
+    stage = Stage(backfill_depth=32)
+    stage.run(cpus=3, time_limit_s=1000)
+    stage.submit(spec(cpus=4))
+    for _ in range(20):
+        stage.submit(spec(time_limit_s=5000))
+    stage.run(time_limit_s=500)
+
+
+def test_who_cannot_end_before_the_drain_is_not_overtaken_for_good() -> None:
+    """The next job in order that can end in time is reserved for, not one of a lower class."""
+    stage = Stage(fair_share_weight=0.0)
+    stage.run(cpus=2, time_limit_s=100)
+    by_at = stage.now.wall_s + 300
+    stage.handle(Drain(0, None, by_at))
+    stage.submit(spec(cpus=3, priority=30, time_limit_s=1000))
+    wide = stage.submit(spec(cpus=3, priority=20, time_limit_s=150))
+    lower = stage.submit(spec(cpus=2, time_limit_s=200))
+    assert stage.state(lower) is State.PENDING
+    assert stage.reasons(wide) == ["Resources"]
+    assert stage.reasons(lower) == ["Priority"]

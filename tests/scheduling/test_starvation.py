@@ -9,7 +9,7 @@ import pytest
 
 from gflow.model.state import State
 from gflow.scheduling.backfill import reserve
-from tests.scheduling.stage import Stage, capacity, spec
+from tests.scheduling.stage import GB, Stage, capacity, spec, tasks
 
 #: No narrow job runs longer.
 _LONGEST_S = 300.0
@@ -86,3 +86,65 @@ def test_the_reserved_job_starts_no_later_than_it_was_told(seed: int) -> None:
                 assert stage.now.boot_s <= at + 10.0, job_id
         stage.pass_s(10.0)
     assert told
+
+
+def test_an_array_starves_no_longer_when_a_task_began() -> None:
+    """Its tasks come one after the other: the next one waits since the last one started."""
+    stage = Stage(capacity(cpus=4), starvation_after_s=600.0, fair_share_weight=0.0)
+    first = stage.run(cpus=3)
+    stage.submit(spec(array=tasks(3), cpus=3, priority=11))
+    stage.pass_s(590.0)
+    stage.end(first)
+    stage.pass_s(20.0)
+    assert stage.state(stage.submit(spec(time_limit_s=60.0))) is State.RUNNING
+    stage.pass_s(580.0)
+    assert stage.state(stage.submit(spec(time_limit_s=60.0))) is State.PENDING
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_several_starving_jobs_have_their_turns(seed: int) -> None:
+    """Cards that are shared, counters and arrays: each begins within a bound after the one before.
+
+    Nothing that runs has a limit, so only ``starvation_after_s`` helps.
+    """
+    draw = random.Random(seed)
+    stage = Stage(
+        capacity(cpus=8, gpus=2, license=2), starvation_after_s=_STARVATION_S, fair_share_weight=0.0
+    )
+    kinds = [
+        {"gpus": 1, "gpu_shared": True, "gpu_memory_bytes": 12 * GB},
+        {"gpus": 2},
+        {"gres": (("license", 2),)},
+        {"cpus": 8},
+        {"cpus": 6, "array": tasks(2)},
+        {"exclusive": True},
+    ]
+    draw.shuffle(kinds)
+    starving: list[int] = []
+    since = 0.0
+    ends: dict[int, float] = {}
+    for turn in range(700):
+        shared = draw.random() < 0.5
+        stage.submit(
+            spec(
+                cpus=draw.choice([1, 2]),
+                gpus=int(shared),
+                gpu_shared=shared,
+                gpu_memory_bytes=6 * GB if shared else 0,
+                gres=() if draw.random() < 0.5 else (("license", 1),),
+            )
+        )
+        if turn == 10:
+            starving = [stage.submit(spec(priority=11, **one)) for one in kinds]
+            since = stage.now.boot_s
+        for job in stage.scheduler.active():
+            until = ends.setdefault(job.id, stage.now.boot_s + draw.uniform(50.0, _LONGEST_S))
+            if until <= stage.now.boot_s:
+                stage.end(job.id)
+        waiting = [one for one in starving if stage.state(one) is State.PENDING]
+        if turn > 10 and not waiting:
+            bound_s = (len(kinds) + 1) * (_STARVATION_S + _LONGEST_S + 20.0)
+            assert stage.now.boot_s - since <= bound_s
+            return
+        stage.pass_s(10.0)
+    raise AssertionError(f"still waiting: {waiting}")

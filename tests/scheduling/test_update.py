@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gflow.errors import Refused
-from gflow.model.event import Update
+from gflow.model.event import Hold, Update
 from gflow.model.state import State
 from tests.scheduling.stage import Stage, after, kills, spec, starts, tasks
 
@@ -125,3 +125,37 @@ def test_a_renamed_job_is_somebody_elses_namesake() -> None:
     job = stage.run(name="a")
     stage.handle(Update(job, 1000, {"name": "b"}))
     assert stage.state(stage.submit(spec(name="b"))) is State.RUNNING
+
+
+def test_a_renamed_sweep_gives_every_task_its_own_name() -> None:
+    """Also those that have a Job of their own, and for the command as well as the name."""
+    stage = Stage()
+    sweep = ((("lr",), (("0.1",), ("0.2",))),)
+    array = stage.submit(spec("a-{lr}", array=tasks(2), sweep=sweep), hold="user")
+    stage.handle(Hold(array + 2, 1000))
+    _update(stage, array, name="b-{lr}", command=("train", "{lr}"), params=(("x", "1"),))
+    task = stage.job(array + 2).spec
+    assert (task.name, task.command) == ("b-0.2", ("train", "0.2"))
+    assert task.params == (("x", "1"), ("lr", "0.2"))
+    assert stage.array(array).spec.name == "b-{lr}"
+
+
+def test_a_group_limit_may_change_with_a_job() -> None:
+    """It holds for the group from now on; a limit of no group is refused."""
+    stage = Stage()
+    jobs = [stage.submit(spec(group="g", group_limit=1)) for _ in range(3)]
+    assert _update(stage, jobs[2], group_limit=2) != []
+    lone = stage.submit(spec(cpus=4))
+    with pytest.raises(Refused, match="a group limit needs a group"):
+        _update(stage, lone, group_limit=2)
+
+
+def test_a_job_that_can_never_start_is_cancelled_when_that_is_wished() -> None:
+    """The wish may come after the parent failed."""
+    stage = Stage()
+    parent = stage.run()
+    job = stage.submit(spec(dependencies=after("afterok", parent)))
+    stage.end(parent, 1)
+    assert stage.state(job) is State.PENDING
+    _update(stage, job, kill_on_invalid_dependency=True)
+    assert stage.state(job) is State.CANCELLED
