@@ -118,6 +118,7 @@ class _Teller:
 
 def _run(options: argparse.Namespace, tell: _Teller) -> int:
     os.umask(0o077)
+    _complete_environment()
     flags: dict[str, dict[str, Any]] = {}
     if options.config is not None:
         os.environ["GFLOW_CONFIG"] = options.config
@@ -143,7 +144,6 @@ def _run(options: argparse.Namespace, tell: _Teller) -> int:
     handler = PipeHandler()
     log.addHandler(handler)
     log.setLevel(logging.INFO)
-    _complete_environment()
     children = _bear(options, config, folders, folder_lock, handler)
     for note in config.notes:
         log.info("%s", note)
@@ -156,15 +156,15 @@ def _run(options: argparse.Namespace, tell: _Teller) -> int:
 def _complete_environment() -> None:
     """What a login would have set: a job without an environment of its own gets ours."""
     os.environ.setdefault("LANG", "C.UTF-8")
-    if all(name in os.environ for name in ("HOME", "USER", "SHELL")):
+    if all(os.environ.get(name) for name in ("HOME", "USER", "SHELL")):
         return
     try:
         entry = pwd.getpwuid(os.getuid())
     except KeyError:
         return  # nobody knows this user: nothing to say
-    os.environ.setdefault("HOME", entry.pw_dir)
-    os.environ.setdefault("USER", entry.pw_name)
-    os.environ.setdefault("SHELL", entry.pw_shell or "/bin/sh")
+    login = {"HOME": entry.pw_dir, "USER": entry.pw_name, "SHELL": entry.pw_shell or "/bin/sh"}
+    for name, value in login.items():
+        os.environ[name] = os.environ.get(name) or value
 
 
 def _say(sentence: str) -> None:

@@ -9,7 +9,7 @@ import gflow
 from gflow.api.feed import Feed
 from gflow.api.operations import LogSlice, Peer, Record
 from gflow.errors import Refused
-from gflow.launching import request
+from gflow.launching import output, request
 from gflow.model.state import TERMINAL
 from gflow.supervisor import access, report
 from gflow.supervisor.change import ChangeOperations
@@ -49,11 +49,9 @@ class SupervisorOperations(
                 f"cannot read the log of array {job_id}: name one of its tasks, {job_id}_N",
             )
         ended = record["state"] in TERMINAL
-        reader = (
-            (record["user"], record["uid"], record["gid"])
-            if access.is_system(self._reactor)
-            else None
-        )
+        reader = None
+        if access.is_system(self._reactor) and path != self._own_log(record):
+            reader = (record["user"], record["uid"], record["gid"])
         try:
             facts, data = await self._reactor.launcher.read(
                 lambda number: request.read_file(
@@ -65,6 +63,15 @@ class SupervisorOperations(
                 return LogSlice(b"", max(offset, 0), 0, ended)
             raise
         return LogSlice(data, facts["offset"], facts["size"], ended)
+
+    def _own_log(self, record: Record) -> str:
+        """The job's log in the state folder, which its submitter can read through us alone.
+
+        Any other path is the submitter's word, and is read with his rights.
+        """
+        array = record["array"] or {"id": None, "task": None}
+        logs = self._reactor.folders.logs
+        return output.log_path(logs, record["id"], array["id"], array["task"])
 
     # --- the service ----------------------------------------------------------------------------
 

@@ -80,6 +80,32 @@ def test_script_of_another_user_runs(everyone: Machine) -> None:
     assert everyone.ctl("log", str(job_id)).stdout.split()[0] == str(OTHER)
 
 
+def test_a_user_reads_the_logs_of_his_own_jobs(everyone: Machine) -> None:
+    """The state folder is closed to him, but not what his job or task has written there."""
+    job_id = submit(everyone, OTHER, "echo", "mine")
+    array = as_user(
+        everyone, OTHER, lambda client: client.submit(["echo", "task"], array="3", cwd="/", env={})
+    )
+    assert everyone.wait(job_id) == everyone.wait(array) == 0
+    read = as_user(everyone, OTHER, lambda client: client.log(job_id).decode())
+    assert (read, as_user(everyone, OTHER, lambda client: client.log(f"{array}_3").decode())) == (
+        "mine\n",
+        "task\n",
+    )
+
+
+def test_a_path_of_the_submitters_is_read_with_his_rights(everyone: Machine) -> None:
+    """Naming somebody else's log as one's own output opens it to nobody."""
+    secret = submit(everyone, THIRD, "echo", "secret")
+    assert everyone.wait(secret) == 0
+    path = str(everyone.state / "logs" / f"{secret}.log")
+    job_id = as_user(
+        everyone, OTHER, lambda client: client.submit(["true"], output_path=path, cwd="/", env={})
+    )
+    everyone.wait(job_id)
+    assert "refused" in as_user(everyone, OTHER, lambda client: client.log(job_id).decode())
+
+
 def test_only_owner_and_root_change_a_job(everyone: Machine) -> None:
     """Another user may see a job, but neither cancel it nor read its output; root may."""
     job_id = submit(everyone, OTHER, "sleep", "100")
