@@ -6,6 +6,10 @@ from typing import Any
 
 #: Points kept at most. Half of them remain when they are merged.
 LARGEST = 64
+#: A curve is told with every new point while it is shorter than this, ...
+_SHORT = 8
+#: ... then not more often than this.
+_TOLD_EVERY_S = 16.0
 
 
 class Series:
@@ -44,6 +48,14 @@ class Series:
             for (one_cpus, one_bytes), (two_cpus, two_bytes) in pairs
         ]
         self._step_s *= 2
+
+    def is_told(self, turn: int) -> bool:
+        """Whether a new point is worth telling; curves of other turns are told with other points.
+
+        Hundreds of curves that grow at once would all be taken in and saved at once.
+        """
+        every = max(1, int(_TOLD_EVERY_S // self._step_s))
+        return len(self._points) < _SHORT or (len(self._points) + turn) % every == 0
 
     def figures(self) -> dict[str, Any]:
         """``step_s``, and one list per curve, oldest first."""

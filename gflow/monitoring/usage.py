@@ -25,8 +25,11 @@ class Watched:
         memory_limit_bytes: int | None = None,
         interval_s: float,
         inclusive: bool = False,
+        turn: int = 0,
     ) -> None:
         self._root = root
+        #: See :meth:`Series.is_told`.
+        self._turn = turn
         self._inclusive = inclusive
         self._memory_limit_bytes = memory_limit_bytes
         self._series = Series(interval_s)
@@ -54,7 +57,7 @@ class Watched:
     ) -> dict[str, Any] | None:
         """Figures at the monotonic time ``now_s``; None when it has ended.
 
-        ``transferred``: what is known anew. ``series`` comes along when it has grown.
+        ``transferred``: what is known anew. ``series`` comes along now and then when it has grown.
         """
         root = table.get(*self._root)
         if root is None:
@@ -81,7 +84,7 @@ class Watched:
             "processes": len(living),
             "threads": sum(entry.threads for entry in living),
         }
-        if self._series.add(now_s, cpus, rss_bytes):
+        if self._series.add(now_s, cpus, rss_bytes) and self._series.is_told(self._turn):
             figures["series"] = self._series.figures()
         return figures
 

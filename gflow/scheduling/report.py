@@ -24,6 +24,9 @@ from gflow.scheduling import allocation, lifecycle, retry, waiting
 from gflow.scheduling.core import Core
 from gflow.scheduling.machine import Happened
 
+#: Points of a curve: what has just begun would be lost without much harm, and there is much of it.
+_WORTH_SAVING = 8
+
 
 def _current(core: Core, job_id: int, attempt: int) -> Job | None:
     job = core.live.jobs.get(job_id)
@@ -297,12 +300,12 @@ def never_started(core: Core, event: NeverStarted, now: Instant) -> list[Action]
 
 
 def sampled(core: Core, event: Sampled, now: Instant) -> list[Action]:
-    """Usage so far; peaks never shrink. Saved when its curve has grown, ever more rarely."""
+    """Usage so far; peaks never shrink. Saved with a longer curve, which comes ever more rarely."""
     for job_id, attempt, figures in event.samples:
         job = _current(core, job_id, attempt)
         if job is None:
             continue
-        grown = job.usage is None or "series" in figures
+        grown = len(figures.get("series", {}).get("cpus", ())) >= _WORTH_SAVING
         usage = dict(job.usage or {})
         for name, value in figures.items():
             known = usage.get(name)

@@ -51,3 +51,18 @@ def test_thinning_doubles_the_step() -> None:
         series.add(float(second), 1.0, second)
     figures = series.figures()
     assert (figures["step_s"], len(figures["cpus"])) == (2.0, LARGEST // 2)
+
+
+def test_told_in_turn() -> None:
+    """Short curves are told with every point; of many long ones, as many at each moment."""
+    told = []
+    for turn in range(16):
+        series = Series(2.0)
+        series.add(0.0, 1.0, 1)
+        moments = []
+        for second in range(2, 42, 2):
+            assert series.add(float(second), 1.0, second)
+            moments.append(series.is_told(turn))
+        assert all(moments[:7]) and sum(moments[8:16]) == 1
+        told.append(moments[8:16])
+    assert [sum(column) for column in zip(*told)] == [2] * 8

@@ -341,11 +341,12 @@ def test_peaks_never_shrink() -> None:
 
 
 def test_usage_is_saved_when_its_curve_grows() -> None:
-    """Figures of every sample are shown; the disk sees those that add a point."""
+    """Figures of every sample are shown; the disk sees those that come with a longer curve."""
     stage = Stage()
     job = stage.run()
     saved = []
-    for cpu_s, more in ((1.0, {}), (2.0, {}), (3.0, {"series": {"step_s": 2.0}})):
-        stage.handle(Sampled(((job, 1, {"cpu_s": cpu_s, **more}),)))
-        saved.append(stage.saved["job", job]["usage"]["cpu_s"])
-    assert (saved, (stage.job(job).usage or {})["cpu_s"]) == ([1.0, 1.0, 3.0], 3.0)
+    for cpu_s, points in ((1.0, 7), (2.0, 8), (3.0, 0)):
+        curve = {"series": {"step_s": 2.0, "cpus": [0.0] * points}} if points else {}
+        stage.handle(Sampled(((job, 1, {"cpu_s": cpu_s, **curve}),)))
+        saved.append(stage.saved["job", job].get("usage", {}).get("cpu_s"))
+    assert (saved, (stage.job(job).usage or {})["cpu_s"]) == ([None, 2.0, 2.0], 3.0)
