@@ -50,6 +50,7 @@ _RESERVATION: dict[str, Check] = {
     "duration_s": field.number(1, field.MAX_SECONDS),
     "gpus": field.integer(1, 1024),
     "gpu_ids": field.integers(0, 1023),
+    "created_at": _MOMENT,
 }
 
 

@@ -40,6 +40,13 @@ STATES: dict[str, tuple[str, ...]] = {
 }
 _STATE_OF = {ours: theirs for theirs, states in STATES.items() for ours in states}
 
+#: Limits of a quota → ours.
+LIMITS = {
+    "max_running_jobs": "running_jobs",
+    "max_running_gpus": "running_gpus",
+    "max_queued_jobs": "pending_jobs",
+}
+
 _NOT_NAME = re.compile(r"[^\w-]+")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 

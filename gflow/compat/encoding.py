@@ -1,4 +1,4 @@
-"""How the reference writes times, durations, reasons and limits."""
+"""How the reference writes times, durations and reasons."""
 
 from __future__ import annotations
 
@@ -10,13 +10,6 @@ from gflow.model.state import ACTIVE, Reason, State
 _U64 = (1 << 64) - 1
 _SECONDS = integer(0, _U64)
 _NANOS = integer(0, (1 << 32) - 1)
-
-#: The reference's limit → ours.
-LIMITS = {
-    "max_running_jobs": "running_jobs",
-    "max_running_gpus": "running_gpus",
-    "max_queued_jobs": "pending_jobs",
-}
 
 _REASONS: dict[str, str] = {
     Reason.BEGIN_TIME: "WaitingForStartTime",

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gflow.api import field
+from gflow.api import dialect, field
 from gflow.api.field import Invalid
 from gflow.api.operations import Operations, Peer
 from gflow.api.server import Limits
@@ -73,16 +73,18 @@ class PolicyRoutes:
         return answer({"overrides": _overrides(rows), "quotas": rows})
 
     async def _quotas(self, peer: Peer) -> list[Record]:
+        """Subjects that have jobs or a limit that the reference knows, and both defaults."""
         rows = []
-        for row in (await self._operations.quotas(peer))["quotas"]:
+        known = {(row["scope"], row["name"]): row for row in await self._subjects(peer)}
+        for row in known.values():
             limits = {
                 theirs: int(row["limits"][ours])
-                for theirs, ours in encoding.LIMITS.items()
+                for theirs, ours in dialect.LIMITS.items()
                 if row["limits"].get(ours) is not None
             }
-            if not limits:
-                continue
             used = row["used"] or {}
+            if row["name"] and not limits and not any(map(used.get, dialect.LIMITS.values())):
+                continue
             rows.append(
                 {
                     "scope": row["scope"],
@@ -95,6 +97,14 @@ class PolicyRoutes:
             )
         return rows
 
+    async def _subjects(self, peer: Peer) -> list[Record]:
+        defaults: list[Record] = [
+            {"scope": scope, "name": "", "limits": {}, "used": None}
+            for scope in ("default_user", "default_project")
+        ]
+        given: list[Record] = (await self._operations.quotas(peer))["quotas"]
+        return [*defaults, *given]
+
     async def set_quota(self, request: web.Request) -> web.StreamResponse:
         """Change limits; those that are not named stay."""
         peer = peer_of(request)
@@ -105,7 +115,7 @@ class PolicyRoutes:
             raise Problem(422, "Invalid body: limits must be an object")
         limits: dict[str, float | None] = {
             ours: float(_number(given, theirs))
-            for theirs, ours in encoding.LIMITS.items()
+            for theirs, ours in dialect.LIMITS.items()
             if given.get(theirs) is not None
         }
         if not limits:
@@ -265,6 +275,8 @@ def _overrides(rows: list[Record]) -> Record:
     """Limits by scope and name, as the reference keeps them."""
     found: Record = {"users": {}, "projects": {}}
     for row in rows:
+        if not row["limits"]:
+            continue
         if row["scope"].startswith("default_"):
             found[row["scope"]] = row["limits"]
         else:

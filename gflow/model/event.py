@@ -200,7 +200,7 @@ class TakePolicy:
     next_id: int = 1
     #: (scope, name, limits), as in SetQuota.
     quotas: tuple[tuple[str, str, dict[str, float]], ...] = ()
-    #: {id, user, start_at, duration_s, gpus, gpu_ids}.
+    #: {id, user, start_at, duration_s, gpus, gpu_ids, created_at}.
     reservations: tuple[dict[str, Any], ...] = ()
     #: (user, gpu-seconds, when they were last decayed in epoch seconds).
     use: tuple[tuple[str, float, float], ...] = ()

@@ -45,6 +45,7 @@ class Reservation:
     gpu_ids: tuple[int, ...] = ()
     every_s: float | None = None
     comment: str | None = None
+    created_at: float = 0.0
     #: Occurrences that begin before were given back.
     resumes_at: float = -inf
 
@@ -86,6 +87,7 @@ def reserve(core: Core, event: Reserve, now: Instant) -> list[Action]:
         tuple(sorted(event.gpu_ids)),
         event.every_s,
         event.comment,
+        now.wall_s,
     )
     _check(core, made, now)
     core.last_reservation_id = made.id

@@ -60,8 +60,13 @@ class _DirectiveParser(Parser):
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options that the command line and scripts share; all are None when they are not given."""
     add = parser.add_argument
-    memory = written(notation.memory)
-    add("--begin", type=written(notation.begin), metavar="T", help="not before: now+2h, 16:00")
+    memory = notation.stated(notation.memory)
+    add(
+        "--begin",
+        type=notation.stated(notation.begin),
+        metavar="T",
+        help="not before: now+2h, 16:00",
+    )
     add("-c", "--conda-env", metavar="ENV", help="conda environment")
     add("-g", "--gpus", "--gres", type=whole(0, 2**32 - 1), metavar="N", help="cards (0)")
     add("--shared", action="store_true", default=None, help="share cards; needs --gpu-memory")
@@ -71,10 +76,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     depends("--depends-on-all", metavar="JOBS", help="7,8: all of them must succeed")
     depends("--depends-on-any", metavar="JOBS", help="7,8: one of them must succeed")
     add("--no-auto-cancel", action="store_true", default=None, help="wait on if one fails")
-    add("--array", type=written(notation.array), metavar="A-B", help="one job per index")
+    add("--array", type=notation.stated(notation.array), metavar="A-B", help="one job per index")
     add(
         *("-t", "--time", "--time-limit", "--timelimit"),
-        type=written(notation.time_limit),
+        type=notation.stated(notation.time_limit),
         metavar="TIME",
         help="limit: minutes, MM:SS or HH:MM:SS",
     )

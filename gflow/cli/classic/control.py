@@ -7,9 +7,10 @@ import time
 from typing import Any
 
 from gflow.api.client import Client
+from gflow.api.dialect import LIMITS
 from gflow.api.wire import Refusal
 from gflow.cli.classic import info, notation, sheet
-from gflow.cli.command import Failure, Parser, whole, written
+from gflow.cli.command import Failure, Parser, whole
 from gflow.cli.rendering import escape
 
 Record = dict[str, Any]
@@ -21,12 +22,6 @@ _COMMANDS = {
     "set-limit": "how many jobs of a group may run at once",
     "reserve": "create, list, get, cancel reservations",
     "quota": "list, set, remove quotas",
-}
-#: The older gflow's limit → ours.
-_LIMITS = {
-    "max_running_jobs": "running_jobs",
-    "max_running_gpus": "running_gpus",
-    "max_queued_jobs": "pending_jobs",
 }
 _SCOPES = ("user", "project", "default_user", "default_project")
 
@@ -152,7 +147,7 @@ def _subject_options(parser: Parser) -> None:
 
 def _quota_options(parser: Parser) -> None:
     _subject_options(parser)
-    for name in _LIMITS:
+    for name in LIMITS:
         parser.add_argument(f"--{name.replace('_', '-')}", type=whole(0, 2**31), metavar="N")
 
 
@@ -165,12 +160,12 @@ def _subject(options: argparse.Namespace) -> tuple[str, str | None]:
 
 
 def _quota_set(client: Client, options: argparse.Namespace) -> int:
-    given = {name: getattr(options, name) for name in _LIMITS}
+    given = {name: getattr(options, name) for name in LIMITS}
     limits = {name: value for name, value in given.items() if value is not None}
     if not limits:
         raise Failure("Failed to set quota: at least one limit field must be provided")
     scope, name = _subject(options)
-    client.set_quota(scope, name, **{_LIMITS[key]: value for key, value in limits.items()})
+    client.set_quota(scope, name, **{LIMITS[key]: value for key, value in limits.items()})
     print(f"Updated {scope} quota" + (f" '{name}'" if name else ""))
     for key, value in limits.items():
         print(f"  {key:<16} = {value}")
@@ -179,7 +174,10 @@ def _quota_set(client: Client, options: argparse.Namespace) -> int:
 
 def _quota_remove(client: Client, options: argparse.Namespace) -> int:
     scope, name = _subject(options)
-    if not any(row["scope"] == scope and row["name"] == (name or "") for row in _rows(client)):
+    if not any(
+        row["scope"] == scope and row["name"] == (name or "") and row["limits"]
+        for row in _rows(client)
+    ):
         raise Failure("Failed to remove quota: no matching quota override")
     client.clear_quota(scope, name)
     print(f"Removed {scope} quota override" + (f" '{name}'" if name else ""))
@@ -187,23 +185,25 @@ def _quota_remove(client: Client, options: argparse.Namespace) -> int:
 
 
 def _rows(client: Client) -> list[Record]:
-    """Quotas with a limit that the older gflow knows."""
-    rows = [
-        row
-        for row in client.quotas()
-        if any(row["limits"].get(ours) is not None for ours in _LIMITS.values())
-    ]
-    return sorted(rows, key=lambda row: (_SCOPES.index(row["scope"]), row["name"]))
+    """Subjects that have jobs, or a limit that the older gflow knows, then both defaults."""
+    rows = {(row["scope"], row["name"]): row for row in client.quotas() if _has_place(row)}
+    for scope in ("default_user", "default_project"):
+        rows.setdefault((scope, ""), {"scope": scope, "name": "", "limits": {}, "used": None})
+    return sorted(rows.values(), key=lambda row: (_SCOPES.index(row["scope"]), row["name"]))
+
+
+def _has_place(row: Record) -> bool:
+    used = row["used"] or {}
+    return any(
+        row["limits"].get(ours) is not None or used.get(ours, 0) > 0 for ours in LIMITS.values()
+    )
 
 
 def _quota_list(client: Client, options: argparse.Namespace) -> int:
     rows = _rows(client)
-    if not rows:
-        print("No quota subjects (no limits configured, no active jobs).")
-        return 0
     print(f"{'SCOPE':<15} {'NAME':<16} {'JOBS':>9} {'GPUS':>9} {'QUEUED':>9}")
     for row in rows:
-        cells = [_cell(row, ours) for ours in _LIMITS.values()]
+        cells = [_cell(row, ours) for ours in LIMITS.values()]
         shown = " ".join(f"{cell:>9}" for cell in cells)
         print(f"{row['scope']:<15} {escape(row['name'] or '*'):<16} {shown}")
     print("\nCells are used/limit; `-` means unlimited. Fallback rows show the limit only.")
@@ -224,9 +224,9 @@ def _reserve_options(parser: Parser) -> None:
     add("--user", required=True, metavar="NAME")
     cards = parser.add_mutually_exclusive_group(required=True).add_argument
     cards("--gpus", type=whole(1, 1024), metavar="N")
-    cards("--gpu-spec", type=written(notation.cards), metavar="CARDS")
+    cards("--gpu-spec", type=notation.stated(notation.cards), metavar="CARDS")
     add("--start", required=True, metavar="T", help="2026-01-20 10:00, at :00 or :30")
-    add("--duration", required=True, type=written(notation.span), metavar="T", help="1h30m")
+    add("--duration", required=True, type=notation.stated(notation.span), metavar="T", help="1h30m")
     add("--timezone", metavar="TZ", help="of --start (yours)")
 
 
@@ -294,10 +294,10 @@ def _reserve_get(client: Client, options: argparse.Namespace) -> int:
     print(f"  GPUIndices={_cards(one)}" if one["gpu_ids"] else f"  GPUCount={one['gpus']}")
     print(f"  StartTime={_moment(one['start_at'])} UTC")
     print(f"  EndTime={_moment(one['start_at'] + one['duration_s'])} UTC")
-    minutes = int(one["duration_s"] // 60)
-    hours, rest = divmod(minutes, 60)
-    print(f"  Duration={f'{hours}h' if hours else ''}{f'{rest}m' if rest or not hours else ''}")
-    print(f"  Status={_status(one)}")
+    hours, minutes = divmod(int(one["duration_s"] // 60), 60)
+    words = [f"{hours}h"] * bool(hours) + [f"{minutes}m"] * bool(minutes or not hours)
+    print(f"  Duration={' '.join(words)}\n  Status={_status(one)}")
+    print(f"  CreatedAt={_moment(one['created_at'])} UTC")
     return 0
 
 

@@ -14,7 +14,7 @@ from gflow.api.grammar import parse_reference
 from gflow.api.wire import Refusal
 from gflow.cli import following
 from gflow.cli.classic import notation, redo, revision, sheet, show
-from gflow.cli.command import Failure, Parser, whole, written
+from gflow.cli.command import Failure, Parser, whole
 
 _ALIASES = {"a": "attach", "l": "log", "h": "hold", "r": "release", "u": "update", "s": "show"}
 _COMMANDS = {
@@ -135,7 +135,7 @@ def _hold(client: Client, options: argparse.Namespace) -> int:
 
 def _release_options(parser: Parser) -> None:
     parser.add_argument(
-        "--at", type=written(notation.begin), metavar="T", help="not before: now+2h, 16:00"
+        "--at", type=notation.stated(notation.begin), metavar="T", help="not before: now+2h, 16:00"
     )
 
 

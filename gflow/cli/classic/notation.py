@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
+from typing import Any
 
 from gflow.api import moment
 from gflow.api.grammar import MAX_ID, MAX_LISTED
 from gflow.api.quantity import GrammarError, quoted
+from gflow.cli.command import Failure
 
 _ARRAY = re.compile(r"(\d{1,10})-(\d{1,10})", re.ASCII)
 _BEGIN = re.compile(r"(?:now)?\+(\d{1,12})([smhd]?)", re.ASCII)
@@ -15,6 +18,18 @@ _SINCE = re.compile(r"(\d{1,9})([hdw])", re.ASCII)
 _SPAN = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?", re.ASCII)
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _MAX_SWEEP = 10_000
+
+
+def stated(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A type for argparse: what the older gflow's own parser would not see ends with 1, not 2."""
+
+    def convert(text: str) -> Any:
+        try:
+            return parse(text)
+        except GrammarError as error:
+            raise Failure(str(error)) from None
+
+    return convert
 
 
 def time_limit(text: str) -> float:

@@ -73,7 +73,7 @@ def run(words: list[str]) -> int:
 
 
 def _listing(client: Client, options: argparse.Namespace) -> str:
-    records = find(client, options)
+    records, notice = _cut(find(client, options), options)
     culprits = lost_to(client, records)
     kind = options.output.lower()
     if kind == "json":
@@ -85,11 +85,8 @@ def _listing(client: Client, options: argparse.Namespace) -> str:
     if not records:
         return "No jobs found.\n"
     columns = [word.strip() for word in options.format.split(",")]
-    if options.group:
-        return _groups(records, columns, culprits)
-    if options.tree:
-        return _tree(records, columns, culprits)
-    return table(records, columns, culprits)
+    show = _groups if options.group else _tree if options.tree else table
+    return notice + show(records, columns, culprits)
 
 
 # --- finding --------------------------------------------------------------------------------------
@@ -121,10 +118,17 @@ def find(client: Client, options: argparse.Namespace) -> list[Record]:
         and (since is None or one["submitted_at"] >= since)
     ]
     _sort(records, options.sort)
-    limit = 0 if options.all else options.limit
-    if limit:
-        records = records[:limit] if limit > 0 else records[limit:]
     return records
+
+
+def _cut(records: list[Record], options: argparse.Namespace) -> tuple[list[Record], str]:
+    """The first or last of them, and a line that says so."""
+    limit = 0 if options.all else options.limit
+    if not limit or len(records) <= abs(limit):
+        return records, ""
+    kept, which = (records[:limit], "first") if limit > 0 else (records[limit:], "last")
+    shown = f"Showing {which} {len(kept)} of {len(records)} jobs"
+    return kept, f"{shown} (use --all or -n 0 to show all)\n\n"
 
 
 def collect(client: Client, states: frozenset[str], users: list[str] | None) -> list[Record]:

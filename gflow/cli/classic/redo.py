@@ -10,7 +10,7 @@ from gflow.api import client as api
 from gflow.api import dialect, surroundings
 from gflow.api.client import Client
 from gflow.cli.classic import notation, queue, sheet
-from gflow.cli.command import Failure, Parser, whole, written
+from gflow.cli.command import Failure, Parser, whole
 
 Record = dict[str, Any]
 
@@ -18,11 +18,11 @@ Record = dict[str, Any]
 def add_options(parser: Parser) -> None:
     """What may be different this time."""
     add = parser.add_argument
-    memory = written(notation.memory)
+    memory = notation.stated(notation.memory)
     add("-g", "--gpus", type=whole(0, 1024), metavar="N")
     add("-p", "--priority", type=whole(0, 255), metavar="N")
     add("-d", "--depends-on", metavar="JOB", help="7, @ or @~1 instead of what it depended on")
-    add("-t", "--time", type=written(notation.time_limit), metavar="TIME")
+    add("-t", "--time", type=notation.stated(notation.time_limit), metavar="TIME")
     add("-m", "--memory", type=memory, metavar="SIZE")
     add("--gpu-memory", "--max-gpu-mem", type=memory, metavar="SIZE")
     add("-e", "--conda-env", metavar="ENV", help=argparse.SUPPRESS)

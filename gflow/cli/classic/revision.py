@@ -8,7 +8,7 @@ from typing import Any
 
 from gflow.api import dialect
 from gflow.cli.classic import notation
-from gflow.cli.command import Failure, Parser, whole, written
+from gflow.cli.command import Failure, Parser, whole
 
 Record = dict[str, Any]
 
@@ -48,18 +48,18 @@ class NothingToDo(Failure):
 def add_options(parser: Parser) -> None:
     """What can be changed."""
     add = parser.add_argument
-    memory = written(notation.memory)
+    memory = notation.stated(notation.memory)
     add("-c", "--command", metavar="LINE", help="run this instead")
     add("-s", "--script", metavar="PATH", help="run this script instead")
     add("-g", "--gpus", type=whole(0, 1024), metavar="N")
     add("-e", "--conda-env", metavar="ENV")
     add("-p", "--priority", type=whole(0, 255), metavar="N")
-    add("-t", "--time-limit", type=written(notation.time_limit), metavar="TIME")
+    add("-t", "--time-limit", type=notation.stated(notation.time_limit), metavar="TIME")
     add("-m", "--memory-limit", type=memory, metavar="SIZE")
     add("--gpu-memory", "--max-gpu-mem", type=memory, metavar="SIZE")
-    add("-d", "--depends-on", type=written(notation.ids), metavar="IDS")
-    add("--depends-on-all", type=written(notation.ids), metavar="IDS")
-    add("--depends-on-any", type=written(notation.ids), metavar="IDS")
+    add("-d", "--depends-on", type=notation.stated(notation.ids), metavar="IDS")
+    add("--depends-on-all", type=notation.stated(notation.ids), metavar="IDS")
+    add("--depends-on-any", type=notation.stated(notation.ids), metavar="IDS")
     add("--auto-cancel-on-dep-failure", action="store_true")
     add("--no-auto-cancel-on-dep-failure", action="store_true")
     add("--max-concurrent", type=whole(1, 1 << 20), metavar="N")

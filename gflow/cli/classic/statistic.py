@@ -11,7 +11,7 @@ from gflow.api import dialect
 from gflow.api.client import Client
 from gflow.cli import rendering
 from gflow.cli.classic import notation, queue, sheet
-from gflow.cli.command import Parser, written
+from gflow.cli.command import Parser
 
 Record = dict[str, Any]
 
@@ -26,7 +26,13 @@ def run(words: list[str]) -> int:
     who("-u", "--user", metavar="NAME", help="of this user; all: of everybody (me)")
     who("-a", "--all-users", action="store_true", help="of everybody")
     add = parser.add_argument
-    add("-t", "--since", type=written(notation.since), metavar="T", help="2h, 7d, today, a date")
+    add(
+        "-t",
+        "--since",
+        type=notation.stated(notation.since),
+        metavar="T",
+        help="2h, 7d, today, a date",
+    )
     add("-o", "--output", default="table", metavar="FORMAT", help="table, json, csv")
     options = parser.parse_args(words)
     everybody = options.all_users or options.user == "all"

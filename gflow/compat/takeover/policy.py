@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from gflow.api import dialect
 from gflow.compat import encoding
 from gflow.compat.takeover.state import State, Unreadable
 
@@ -45,7 +46,7 @@ def _quotas(given: Record) -> Iterator[list[Any]]:
 def _limits(given: Record) -> Record:
     return {
         ours: given[theirs]
-        for theirs, ours in encoding.LIMITS.items()
+        for theirs, ours in dialect.LIMITS.items()
         if given.get(theirs) is not None
     }
 
@@ -59,6 +60,7 @@ def _reservation(one: Record) -> Record:
         "duration_s": encoding.parse_duration(one["duration"]),
         "gpus": one["gpu_spec"]["count"] if indices is None else len(indices),
         "gpu_ids": indices or [],
+        "created_at": _epoch(one.get("created_at", one["start_time"])),
     }
 
 
