@@ -133,9 +133,8 @@ class PolicyRoutes:
         """Forget the limits of one subject."""
         peer = peer_of(request)
         scope, name = _subject(request.query.get("scope"), request.query.get("name"))
-        if not any(
-            (row["scope"], row["name"]) == (scope, name) for row in await self._quotas(peer)
-        ):
+        limited = [row for row in await self._quotas(peer) if row["limits"]]
+        if not any((row["scope"], row["name"]) == (scope, name) for row in limited):
             raise Problem(404, "no matching quota override")
         await self._operations.set_quota(peer, scope, name, {}, delete=True)
         return answer(
