@@ -110,6 +110,9 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "mode": Setting("user", "str", ("user", "system")),
         "admins": Setting([], "names"),
     },
+    "executor": {
+        "type": Setting("process", "str", ("process", "tmux")),
+    },
     "client": {
         "autostart": Setting(True, "bool"),
     },
@@ -124,7 +127,7 @@ _LIMIT_ALIASES = {
 }
 
 #: Tables of the older gflow.toml, which may stand in the same file; see gflow.inheritance.
-REFERENCE_TABLES = inheritance.TABLES | {"executor"}
+REFERENCE_TABLES = inheritance.TABLES
 
 _SIZE_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

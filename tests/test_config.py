@@ -73,6 +73,7 @@ def test_tables_of_the_older_gflow_are_known() -> None:
     """They may stand in the same file; [executor] is ours as well."""
     settings = load('[daemon]\nport = 59001\n[executor]\ntype = "tmux"\n')
     assert settings["http"]["listen"] == "localhost:59001"
+    assert settings["executor"]["type"] == "tmux"
 
 
 def test_every_key_of_the_older_gflow_is_used_or_named() -> None:

@@ -94,6 +94,7 @@ FIELDS: dict[str, Check] = {
     "cwd": field.absolute_path,
     "env": field.mapping,
     "umask": field.integer(0, 0o777),
+    "pty": field.boolean,
     "rlimits": field.rlimits,
     "hold": field.boolean,
     "array": field.array,
@@ -137,7 +138,8 @@ class Parser:
 
     ``references`` gives the id of every job that dependencies name otherwise than by id, and may
     grow between specs. ``request`` is the Idempotency-Key. ``inherited`` are limits that a job has
-    without asking: they are left out of its spec.
+    without asking: they are left out of its spec. ``pty``: whether jobs that do not say get a
+    terminal.
     """
 
     def __init__(
@@ -145,6 +147,7 @@ class Parser:
         peer: Peer,
         *,
         max_array_tasks: int = 1_000_000,
+        pty: bool = False,
         references: References | None = None,
         request: str | None = None,
         inherited: frozenset[Limit] = frozenset(),
@@ -152,6 +155,7 @@ class Parser:
         self._peer = peer
         self._inherited = inherited
         self._max_array_tasks = max_array_tasks
+        self._pty = pty
         self._references: References = {} if references is None else references
         self._request = request
         self._blobs: dict[str, bytes] = {}
@@ -202,8 +206,16 @@ class Parser:
             dependency_mode=values.get("dependency_mode") or mode,
             array=self._array(values),
             request=self._request,
+            pty=self._terminal(values),
             **{key: values[key] for key in _PLAIN_FIELDS if values.get(key) is not None},
         )
+
+    def _terminal(self, values: dict[str, Any]) -> bool:
+        """Whether it runs on a terminal, which has one output only."""
+        asked = values.get("pty")
+        if asked and values.get("error_path") is not None:
+            raise Invalid("a job on a terminal (pty) has one output: error_path cannot be another")
+        return self._pty and values.get("error_path") is None if asked is None else bool(asked)
 
     def _array(self, values: dict[str, Any]) -> ArraySpec | None:
         """The array that is asked for; a sweep is one, of its combinations."""

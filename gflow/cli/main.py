@@ -37,6 +37,7 @@ COMMANDS = {
     "priority": ("outlook", "what a job's place in the order is made of"),
     "simulate": ("outlook", "when a job would run, and who would be delayed"),
     "log": ("output", "a job's output, as it comes with -f"),
+    "attach": ("attaching", "join the terminal of a job (submit --pty); else follow its log"),
     "wait": ("output", "wait for jobs to end"),
     "cancel": ("control", "end jobs and everything they started, or send them a signal"),
     "hold": ("control", "keep pending jobs from starting"),

@@ -52,6 +52,11 @@ def add_options(parser: Parser) -> None:
     add("-D", "--chdir", metavar="DIR", help="the folder it runs in (this one)")
     add("--export", metavar="LIST", default="ALL", help="environment: ALL, NONE, A,B=c, ALL,A=b")
     add("--wrap", metavar="LINE", help="a line for bash, instead of a command")
+    add(
+        "--pty",
+        action=argparse.BooleanOptionalAction,
+        help="run it on a terminal that gflowctl attach joins",
+    )
     add("--rlimit", action="append", type=written(_rlimit), metavar="NAME=SOFT[:HARD]")
     add("--kill-on-invalid-dep", action="store_true", help="cancel it when it can never start")
     add(
@@ -146,6 +151,8 @@ def make_spec(options: argparse.Namespace, session: Session) -> dict[str, Any]:
     environment = _environment(options.export, session)
     if environment is not None:
         spec["env"] = environment
+    if options.pty is not None:
+        spec["pty"] = options.pty
     if options.rlimit:
         spec["rlimits"].update({name: [soft, hard] for name, soft, hard in options.rlimit})
     if options.kill_on_invalid_dep:
@@ -183,6 +190,10 @@ def _run(spec: dict[str, Any], session: Session) -> int:
         job_id = answer["job_ids"][0]
         if "array_tasks" in answer or session.as_json:
             record = session.client.wait(job_id)
+        elif (record := session.client.job(job_id)).get("pty"):
+            from gflow.cli import attaching
+
+            return attaching.stay(record, session.client)
         else:
             out, err = sys.stdout.buffer, sys.stderr.buffer
             record = following.follow_new(job_id, session.client, out, err, offset=present)

@@ -77,7 +77,7 @@ class JobRoutes:
         return answer(await self._submit(peer_of(request), raw), status=201)
 
     async def _submit(self, peer: Peer, jobs: list[Any]) -> list[dict[str, Any]]:
-        parser = Parser(peer, max_array_tasks=self._limits.array_tasks)
+        parser = Parser(peer, max_array_tasks=self._limits.array_tasks, pty=self._limits.pty)
         submissions: list[Submission] = []
         names: list[str] = []
         turn = Turn()

@@ -120,11 +120,16 @@ class Conditions:
 
 
 def start(
-    order: Order, program: Program, open_log: Callable[[], int | None], conditions: Conditions
+    order: Order,
+    program: Program,
+    open_log: Callable[[], int | None],
+    conditions: Conditions,
+    device: str | None = None,
 ) -> int:
     """Start the program in a session of its own, as the order says; its pid. Raises CannotStart.
 
-    ``open_log``: a descriptor for its output; None when the order names files.
+    ``open_log``: a descriptor for its output; None when the order names files. ``device``: the
+    terminal that it gets instead.
 
     What only the command itself may have (limits, niceness, another user) takes a fork whose child
     sets it up and then calls exec; posix_spawn, which copies no memory, does for all others (1.4
@@ -135,9 +140,10 @@ def start(
         _bind(order.cpu_ids, conditions.affinity)
     try:
         if _needs_fork(order, conditions):
-            return _fork(order, program, open_log, conditions)
-        out, error, path = _enter(order, program, open_log())
-        return _spawn(path, program, out, error)
+            return _fork(order, program, open_log, conditions, device)
+        log = None if device else open_log()
+        out, error, path = _enter(order, program, log, device)
+        return _spawn(path, program, out, error, device)
     except (OSError, ValueError) as problem:
         raise CannotStart.because_of(problem) from None
 
@@ -153,42 +159,52 @@ def _needs_fork(order: Order, conditions: Conditions) -> bool:
     )
 
 
-def _enter(order: Order, program: Program, log: int | None) -> tuple[int, int, str]:
+def _enter(
+    order: Order, program: Program, log: int | None, device: str | None
+) -> tuple[int, int, str]:
     """Go where the job is to run; descriptors for its output, and the file to execute.
 
-    From here on new files obey the job's umask.
+    With a terminal the descriptors are those of ``device`` as standard input. From here on new
+    files obey the job's umask.
     """
     os.chdir(order.cwd)
     if order.umask is not None:
         os.umask(order.umask)
-    out, error = output.open_both(order, log)
-    if order.max_output_bytes:
+    if device:
+        out = error = 0
+    else:
+        out, error = output.open_both(order, log)
+    if order.max_output_bytes and not device:
         out, error = relay.interpose(out, error, order.max_output_bytes, f"output of {order.title}")
     return out, error, find(program.argv[0], program.environment.get("PATH", _DEFAULT_PATH))
 
 
-def _spawn(path: str, program: Program, out: int, error: int) -> int:
+def _spawn(path: str, program: Program, out: int, error: int, device: str | None) -> int:
     try:
-        return spawn.spawn(path, program.argv, program.environment, out, error)
+        return spawn.spawn(path, program.argv, program.environment, out, error, device)
     except PermissionError:
         if program.fallback is None:
             raise
         argv = program.fallback
-        return spawn.spawn(argv[0], argv, program.environment, out, error)
+        return spawn.spawn(argv[0], argv, program.environment, out, error, device)
     finally:
-        for fd in {out, error}:
+        for fd in {out, error} - {0}:
             os.close(fd)
 
 
 def _fork(
-    order: Order, program: Program, open_log: Callable[[], int | None], conditions: Conditions
+    order: Order,
+    program: Program,
+    open_log: Callable[[], int | None],
+    conditions: Conditions,
+    device: str | None,
 ) -> int:
     told, tell = os.pipe()
     parent = os.getpid()
     try:
         pid = os.fork()
         if pid == 0:
-            _become(order, program, open_log, conditions, tell, parent)
+            _become(order, program, open_log, conditions, device, tell, parent)
     finally:
         os.close(tell)
     with os.fdopen(told, "rb") as file:
@@ -205,20 +221,25 @@ def _become(
     program: Program,
     open_log: Callable[[], int | None],
     conditions: Conditions,
+    device: str | None,
     tell: int,
     parent: int,
 ) -> NoReturn:
     """In the child: everything up to exec. What goes wrong is told through ``tell``."""
     try:
         os.setsid()
-        log = open_log()
+        log = None
+        if device:
+            os.dup2(os.open(device, os.O_RDWR), 0)  # of a session's leader: its terminal now
+        else:
+            log = open_log()
         if conditions.changes_user(order):
             if log is not None:
                 os.fchown(log, order.uid, order.gid)
             privilege.become(order.user, order.uid, order.gid)
         _set_niceness(order.nice)
-        out, error, path = _enter(order, program, log)
-        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        out, error, path = _enter(order, program, log, device)
+        null = 0 if device else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         for source, target in ((null, 0), (out, 1), (error, 2)):
             os.dup2(source, target)
         for number in conditions.signals:

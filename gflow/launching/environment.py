@@ -10,6 +10,8 @@ from gflow.launching import notice, privilege, tree
 from gflow.launching.order import Order
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+#: Of a terminal whose submitter had none; what nearly all of them understand.
+_TERM = "xterm-256color"
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG")
 
 
@@ -34,6 +36,8 @@ def submitters(order: Order, *, changes_user: bool) -> dict[str, str]:
             environment |= privilege.home_variables(order.user, order.uid)
     else:
         environment = json.loads(zlib.decompress(order.env))
+    if order.pty:
+        environment.setdefault("TERM", _TERM)
     environment |= allocation(order)
     environment |= order.variables
     return environment

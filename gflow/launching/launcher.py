@@ -222,8 +222,9 @@ class Launcher:
 
     def _on_forget(self, message: Message, _: list[bytes | None]) -> None:
         key = (message["job_id"], message["attempt"])
-        notice.remove(self._place.reason_path(*key))
-        for path in (self._place.run_path(*key), self._place.spool_path(*key)):
+        place = self._place
+        notice.remove(place.reason_path(*key))
+        for path in (place.run_path(*key), place.spool_path(*key), place.terminal_path(*key)):
             try:
                 os.unlink(path)
             except OSError:

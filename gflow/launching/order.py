@@ -32,6 +32,7 @@ class Order:
         "open_mode",
         "output_path",
         "prolog",
+        "pty",
         "record",
         "rlimits",
         "script",
@@ -44,6 +45,7 @@ class Order:
         "unguarded",
         "user",
         "variables",
+        "watchers",
     )
 
     def __init__(self, message: Message, blobs: list[bytes | None]) -> None:
@@ -76,6 +78,9 @@ class Order:
         self.max_output_bytes: int = message.get("max_output_bytes", 0)
         self.grace_period_s: float = message["grace_period_s"]
         self.linger: bool = message.get("linger", False)
+        #: The command gets a terminal; these users, beside its owner and root, may look at it.
+        self.pty: bool = message.get("pty", False)
+        self.watchers: list[str] = message.get("watchers", [])
         #: Programs of the administrator, run before the command and when nothing of it is left.
         self.prolog: str | None = message.get("prolog")
         self.epilog: str | None = message.get("epilog")

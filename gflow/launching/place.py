@@ -70,6 +70,11 @@ class Place:
         """See :mod:`gflow.launching.notice`."""
         return f"{self.spool}/{job_id}.{attempt}.reason"
 
+    def terminal_path(self, job_id: int, attempt: int) -> str:
+        """The socket of its terminal, where its submitter gets to."""
+        folder = self.runs if self.spool.startswith(f"{self.state_dir}/") else self.spool
+        return f"{folder}/{job_id}.{attempt}.tty"
+
     def group(self, job_id: int, attempt: int) -> cgroup.Group | None:
         return self.groups.of(job_id, attempt) if self.groups else None
 

@@ -1,9 +1,11 @@
-"""The one call that the standard library lacks: becoming the parent of orphans (prctl(2))."""
+"""Calls that the standard library lacks: becoming the parent of orphans, signals to poll for."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import signal
+from collections.abc import Iterable
 
 _PR_SET_CHILD_SUBREAPER = 36
 libc = ctypes.CDLL(None, use_errno=True)
@@ -15,3 +17,16 @@ def become_subreaper() -> None:
     if _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+_SignalSet = ctypes.c_ulong * (128 // ctypes.sizeof(ctypes.c_ulong))
+
+
+def signal_fd(signals: Iterable[signal.Signals]) -> int:
+    """A descriptor that is readable while one of these blocked signals waits (signalfd(2))."""
+    waited_for = _SignalSet(sum(1 << (number - 1) for number in signals))
+    fd: int = libc.signalfd(-1, waited_for, os.O_CLOEXEC | os.O_NONBLOCK)
+    if fd < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return fd

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import select
 import signal
+from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
 
 from gflow.process import child
@@ -57,7 +59,9 @@ def _leave(targets: dict[int, int], limit_bytes: int, title: str) -> NoReturn:
 
 def run(targets: dict[int, int], limit_bytes: int) -> None:
     """Carry from each readable descriptor to its file, until all of them have ended."""
-    files = {source: Capped(target, limit_bytes) for source, target in targets.items()}
+    files = {
+        source: Capped(partial(_put, target), limit_bytes) for source, target in targets.items()
+    }
     poll = select.poll()
     for source in files:
         poll.register(source, select.POLLIN)
@@ -72,10 +76,10 @@ def run(targets: dict[int, int], limit_bytes: int) -> None:
 
 
 class Capped:
-    """A file that takes so many bytes and drops the rest."""
+    """Takes so many bytes for a file, with ``put``, and drops the rest."""
 
-    def __init__(self, fd: int, limit_bytes: int) -> None:
-        self._fd = fd
+    def __init__(self, put: Callable[[bytes], None], limit_bytes: int) -> None:
+        self._put = put
         self._limit_bytes = self._left_bytes = limit_bytes
         self._last = b"\n"
         self.dropped_bytes = 0
@@ -102,10 +106,11 @@ class Capped:
         self._put(start + f"--- gflow: {text} ---\n".encode())
         self._last = b"\n"
 
-    def _put(self, data: bytes) -> None:
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[os.write(self._fd, view) :]
-        except OSError:
-            pass  # the disk is full, or the reader of a FIFO is gone: the command goes on
+
+def _put(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(fd, view) :]
+    except OSError:
+        pass  # the disk is full, or the reader of a FIFO is gone: the command goes on

@@ -6,7 +6,7 @@ Pure. The launcher itself does not import this: it stays free of the model.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gflow.launching import protocol
@@ -46,13 +46,15 @@ def start(
     prolog: str | None = None,
     epilog: str | None = None,
     hook_timeout_s: float = 60.0,
+    watchers: Sequence[str] = (),
 ) -> bytes:
     """Start an attempt. Sending it again is harmless: the launcher tells how the first one went.
 
     ``env`` and ``script`` are the blobs that the spec names (zlib-compressed); ``record`` is the
     job's record, given back by ``found``; ``grace_period_s`` and ``max_output_bytes`` (0: any
     amount) count unless the spec has its own.
-    ``prolog`` and ``epilog`` are programs of the administrator, run around the command.
+    ``prolog`` and ``epilog`` are programs of the administrator, run around the command;
+    ``watchers`` are users who may look at its terminal, if it has one.
     """
     spec = order.spec
     message: Message = {
@@ -85,6 +87,8 @@ def start(
         if spec.max_output_bytes is None
         else spec.max_output_bytes,
         "linger": spec.linger,
+        "pty": spec.pty,
+        "watchers": list(watchers) if spec.pty else [],
         "grace_period_s": grace_period_s if spec.grace_period_s is None else spec.grace_period_s,
         "variables": variables or {},
         "prolog": prolog,

@@ -20,7 +20,18 @@ import time
 import zlib
 from typing import NoReturn
 
-from gflow.launching import command, ending, environment, hook, oom, output, prctl, tree, usage
+from gflow.launching import (
+    command,
+    ending,
+    environment,
+    hook,
+    oom,
+    output,
+    prctl,
+    terminal,
+    tree,
+    usage,
+)
 from gflow.launching.cgroup import Group
 from gflow.launching.command import CannotStart, Conditions, Program
 from gflow.launching.ending import Ending
@@ -30,6 +41,7 @@ from gflow.launching.order import Order
 from gflow.launching.place import Place
 from gflow.launching.report import Reporter
 from gflow.launching.runfile import Facts
+from gflow.launching.terminal import Terminal
 from gflow.process import child, identity
 
 #: Exit code of a shim that found the attempt's run file: somebody else starts or started it.
@@ -109,8 +121,10 @@ class Shim:
         #: Spent by earlier attempts and by a prolog.
         self._cpu_before_s = usage.children_cpu_s()
         self._ending = Ending(lambda: tree.descendants(os.getpid()))
+        #: None: the command has none.
+        self._terminal: Terminal | None = None
         #: Something was changed in this process that is not undone.
-        self._altered = order.prolog is not None or order.epilog is not None
+        self._altered = order.pty or order.prolog is not None or order.epilog is not None
         self.as_good_as_new = False
         """Whether another attempt finds in this process what it finds in a new one."""
 
@@ -174,6 +188,8 @@ class Shim:
         except zlib.error as error:
             raise CannotStart(f"cannot start: script or environment damaged: {error}") from None
         self._prologue()
+        if order.pty:
+            self._terminal = terminal.begin(order, place, conditions, WAITED_FOR)
         self._journal.claim("spawning", {})
         self._command = self._start_in_group(program, conditions)
         os.chdir("/")
@@ -198,21 +214,22 @@ class Shim:
     def _start_in_group(self, program: Program, conditions: Conditions) -> int:
         """Start the command in a control group of its own, if there are any; its pid."""
         order, place = self._order, self._place
+        device = self._terminal.device if self._terminal else None
 
         def open_log() -> int | None:
             return output.open_log(order, place.logs)
 
         group = place.group(order.job_id, order.attempt)
         if group is None:
-            return command.start(order, program, open_log, conditions)
+            return command.start(order, program, open_log, conditions, device)
         try:
             group.make()
             group.enter()
         except OSError:
             self._altered = True
-            return command.start(order, program, open_log, conditions)
+            return command.start(order, program, open_log, conditions, device)
         try:
-            return command.start(order, program, open_log, conditions)
+            return command.start(order, program, open_log, conditions, device)
         finally:
             try:
                 group.leave()
@@ -231,6 +248,8 @@ class Shim:
             self._journal.note("failed", facts)
         self._reporter.send("start_failed", facts)
         self._clean_up()
+        if self._terminal is not None:
+            self._terminal.close(None, None)
 
     # --- beside the command -----------------------------------------------------------------------
 
@@ -248,6 +267,8 @@ class Shim:
             self._ending.act()
         if self._order.epilog is not None:
             self._epilogue(self._order.epilog)
+        if self._terminal is not None:
+            self._terminal.finish()
         if not self._gone_told:
             self._journal.note("gone", {"at": time.time()})
             self._reporter.send("gone", {})
@@ -284,6 +305,8 @@ class Shim:
                 ended = status, spent
                 self._exited = True
         if ended is not None:
+            if self._terminal is not None:
+                self._terminal.drain()
             self._gone_told = not left and self._order.epilog is None
             self._report_exit(*ended)
         return left
@@ -322,7 +345,11 @@ class Shim:
         if self._reporter.waiting:
             self._reporter.flush()
         longest_s = _REPORT_AGAIN_S if self._reporter.waiting else _LONGEST_WAIT_S
-        received = signal.sigtimedwait(WAITED_FOR, self._ending.timeout_s(longest_s))
+        timeout_s = self._ending.timeout_s(longest_s)
+        if self._terminal is not None:
+            self._terminal.relay(timeout_s)
+            timeout_s = 0.0
+        received = signal.sigtimedwait(WAITED_FOR, timeout_s)
         return received.si_signo if received else None
 
     # --- the end ---------------------------------------------------------------------------------
@@ -332,6 +359,8 @@ class Shim:
         self._clean_up()
         self._journal.finish()
         self._reporter.flush()
+        if self._terminal is not None:
+            self._terminal.close(self._exit_code, self._signal)
         self.as_good_as_new = not (
             self._altered
             or self._ending.begun

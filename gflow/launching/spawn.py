@@ -42,15 +42,27 @@ _actions_destroy = libc.posix_spawn_file_actions_destroy
 _posix_spawn = libc.posix_spawn
 
 
-def spawn(path: str, argv: list[str], environment: dict[str, str], out: int, error: int) -> int:
+def spawn(
+    path: str,
+    argv: list[str],
+    environment: dict[str, str],
+    out: int,
+    error: int,
+    device: str | None = None,
+) -> int:
     """Run a program in its own session, with default signals, and these descriptors; its pid.
 
-    Standard input is /dev/null. Raises OSError naming ``path``, ValueError for embedded NULs.
+    Standard input is /dev/null, or the terminal ``device``, which so becomes its controlling one
+    (setsid comes first); ``out`` and ``error`` may be 0 then. Raises OSError naming ``path``,
+    ValueError for embedded NULs.
     """
     files = _Buffer()
     _check(_actions_init(files))
     try:
-        _check(_actions_open(files, 0, _NULL, os.O_RDONLY, 0))
+        if device is None:
+            _check(_actions_open(files, 0, _NULL, os.O_RDONLY, 0))
+        else:
+            _check(_actions_open(files, 0, device.encode(), os.O_RDWR, 0))
         _check(_actions_dup2(files, out, 1))
         _check(_actions_dup2(files, error, 2))
         pid = ctypes.c_int()

@@ -123,6 +123,8 @@ class Spec:
     warning: WarningSignal | None = None
     #: Leave the rest of the tree running after the command ended, and wait for it.
     linger: bool = False
+    #: Run on a terminal of its own, which viewers can join.
+    pty: bool = False
     #: Values of a parameter sweep's task, ((name, value), …).
     params: tuple[tuple[str, str], ...] = ()
     #: What an array's tasks differ in (see :mod:`gflow.model.parameter`); a task has ``params``.

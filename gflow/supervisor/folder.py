@@ -39,6 +39,16 @@ class Folders(NamedTuple):
         """Folder of the jobs' logs."""
         return os.path.join(self.state, "logs")
 
+    @property
+    def spool(self) -> str:
+        """In system mode: where submitters reach their scripts and terminals, and nothing else."""
+        return os.path.join(self.runtime, "spool")
+
+    def terminal(self, job_id: int, attempt: int, *, system: bool) -> str:
+        """Socket of an attempt's terminal, as :class:`gflow.launching.place.Place` has it."""
+        folder = self.spool if system else os.path.join(self.state, "runs")
+        return os.path.join(folder, f"{job_id}.{attempt}.tty")
+
 
 def prepare(
     state: str | None, runtime: str | None, *, system: bool, insist_on_network: bool

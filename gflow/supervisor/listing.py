@@ -12,7 +12,7 @@ from gflow.model.record import Key
 from gflow.model.state import TERMINAL, State
 from gflow.scheduling import codec, numbering
 from gflow.scheduling.scheduler import Scheduler
-from gflow.supervisor import view
+from gflow.supervisor import access, view
 from gflow.supervisor.reactor import Reactor
 from gflow.supervisor.selection import matching, no_such_job
 
@@ -83,7 +83,12 @@ class ListingOperations:
         reason: str | None = self._scheduler.reason(item) or item.reason
         if isinstance(item, Array):
             return view.array_record(item, reason)
-        return view.job_record(item, reason, self._reactor.folders.logs)
+        folders = self._reactor.folders
+        path = None
+        if item.spec.pty and item.state not in {*TERMINAL, State.PENDING}:
+            system = access.is_system(self._reactor)
+            path = folders.terminal(item.id, item.attempt, system=system)
+        return view.job_record(item, reason, folders.logs, path)
 
     def _row(self, item: Job | Array) -> Record:
         if isinstance(item, Array):

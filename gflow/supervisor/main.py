@@ -198,7 +198,7 @@ def _bear(
             "cpu_affinity": config["scheduler"]["cpu_affinity"],
             "system": system,
             # Submitters must be able to reach their scripts; nobody else's folder is that.
-            "spool_dir": os.path.join(folders.runtime, "spool") if system else None,
+            "spool_dir": folders.spool if system else None,
             # Ours is raised later: a launcher that replaces this one must not hand that on.
             "files_limit": resource.getrlimit(resource.RLIMIT_NOFILE),
         },

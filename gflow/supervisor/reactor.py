@@ -427,6 +427,7 @@ class Reactor:
             prolog=self.config["hooks"]["prolog"],
             epilog=self.config["hooks"]["epilog"],
             hook_timeout_s=self.config["hooks"]["timeout_s"],
+            watchers=self.config["access"]["admins"],
             variables=self.variables(spec, order.gpu_ids),
         )
 

@@ -109,6 +109,7 @@ class Service:
             connections=config["limits"]["connections"],
             array_tasks=config["limits"]["max_array_tasks"],
             inherited=inherited,
+            pty=config["executor"]["type"] == "tmux",
         )
         system = config["access"]["mode"] == "system"
         allowed_uids = None if system else frozenset((0, os.getuid()))

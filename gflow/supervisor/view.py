@@ -21,8 +21,13 @@ _SHOWN_RANGES = 20
 Record = dict[str, Any]
 
 
-def job_record(job: Job, reason: str | None, logs_dir: str) -> Record:
-    """One job, or one task that has a job of its own. ``reason``: why it waits, or how it ended."""
+def job_record(
+    job: Job, reason: str | None, logs_dir: str, terminal_path: str | None = None
+) -> Record:
+    """One job, or one task that has a job of its own. ``reason``: why it waits, or how it ended.
+
+    ``terminal_path`` is where viewers join, if it runs on a terminal.
+    """
     record = _spec_record(job.spec)
     record.update(
         id=job.id,
@@ -44,6 +49,7 @@ def job_record(job: Job, reason: str | None, logs_dir: str) -> Record:
         array=None if job.array_id is None else {"id": job.array_id, "task": job.task},
         output_path=log_path(job, "output", logs_dir),
         error_path=log_path(job, "error", logs_dir),
+        terminal_path=terminal_path,
         usage=job.usage,
     )
     return record
@@ -114,6 +120,7 @@ _NOT_STARTED: Record = {
     "signal": None,
     "output_path": None,
     "error_path": None,
+    "terminal_path": None,
     "usage": None,
 }
 
@@ -167,6 +174,7 @@ def _spec_record(spec: Spec) -> Record:
         "group_limit": spec.group_limit,
         "kill_on_invalid_dependency": spec.kill_on_invalid_dependency,
         "on_end": spec.on_end,
+        "pty": spec.pty,
         "comment": spec.comment,
         "params": dict(spec.params),
         "sweep": {name: len(rows) for names, rows in spec.sweep for name in names},

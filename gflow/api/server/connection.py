@@ -39,6 +39,8 @@ class Limits:
     array_tasks: int = 1_000_000
     #: Resource limits that a job has without asking for them.
     inherited: frozenset[Limit] = frozenset()
+    #: Jobs that say nothing about it run on a terminal.
+    pty: bool = False
     #: Longest ``until=ended`` of one request.
     wait_s: float = 300.0
     #: Silence on an event stream, after which a comment line proves that it is alive.

@@ -102,6 +102,7 @@ class Routes:
             references=references,
             request=key,
             inherited=self._limits.inherited,
+            pty=self._limits.pty,
         )
         submissions: list[Submission] = []
         turn = Turn()
