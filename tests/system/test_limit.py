@@ -5,8 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from tests.system.machine import Machine
+import pytest
 
+from tests.system.machine import Machine, eventually
+
+#: Eight processes that read one array of 200 MB.
+READERS = """
+import os, time
+held = b"x" * (200 << 20)
+for _ in range(3):
+    os.fork()
+while not os.path.exists("go"):
+    assert held[::4096]
+    time.sleep(0.1)
+"""
 HOG = "import time; held = bytearray(400 << 20); time.sleep(100)"
 
 
@@ -26,9 +38,25 @@ def test_job_above_its_memory_is_ended(new_machine: Callable[..., Machine]) -> N
     assert machine.wait(neighbour) == 0
 
 
-def test_memory_in_children_counts(new_machine: Callable[..., Machine]) -> None:
-    """The same when a child that left its group holds the memory."""
+@pytest.mark.parametrize("start", ["setsid {hog} &", "( setsid {hog} & );"])
+def test_memory_in_children_counts(new_machine: Callable[..., Machine], start: str) -> None:
+    """The same when a child holds the memory that left its group, or its parent as well."""
     machine = new_machine(GFLOW_MONITOR__INTERVAL_S="0.3")
     machine.start()
-    line = f"setsid {sys.executable} -c '{HOG}' & sleep 100"
-    assert machine.wait(machine.submit("--mem", "100M", line)) == 137
+    line = start.format(hog=f"{sys.executable} -c '{HOG}'") + " sleep 100"
+    job = machine.submit("--mem", "100M", line)
+    assert machine.wait(job) == 137
+    assert machine.job(job)["state"] == "OUT_OF_MEMORY"
+
+
+def test_shared_memory_counts_once(new_machine: Callable[..., Machine]) -> None:
+    """Eight forked readers of one array live, although their sum is above the limit."""
+    machine = new_machine(GFLOW_MONITOR__INTERVAL_S="0.3")
+    machine.start()
+    machine.env["READERS"] = READERS
+    job = machine.submit("--mem", "500M", f'{sys.executable} -c "$READERS"')
+    eventually(lambda: ((machine.job(job)["usage"] or {}).get("rss_bytes") or 0) > 1200 << 20)
+    series = machine.job(job)["usage"]["series"]["cpus"]
+    eventually(lambda: len(machine.job(job)["usage"]["series"]["cpus"]) > len(series) + 1)
+    (machine.work / "go").touch()
+    assert machine.wait(job) == 0

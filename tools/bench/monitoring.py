@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 
@@ -36,6 +37,9 @@ def run(*, quick: bool) -> Iterator[Row]:
         share = (machine.cpu_s(monitor) - before_s) / (time.perf_counter() - began_s)
         gap = own.client.status()["loop_gap_ms"]
         bare = sample.p50([floor.process_table() for _ in range(5)])
+        own.client.cancel(all=True)
+        own.eventually(lambda: not own.active(), 0.1)
+        late_s, hungry_s = _overrun(own)
     what = f"{jobs} jobs, {jobs * (_TREE + 1):,} processes"
     yield compare(
         f"one pass, {what}",
@@ -53,6 +57,27 @@ def run(*, quick: bool) -> Iterator[Row]:
         at_most=0.005,
     )
     yield compare(f"loop gap max, {what}", gap["max"] / 1e3, TIME)
+    yield compare("from a time limit to the end", late_s, TIME, at_most=1.0)
+    yield compare(
+        "from too much memory to the end",
+        hungry_s,
+        TIME,
+        ("between two samples", _INTERVAL_S),
+        ratio_at_most=2.0,
+    )
+
+
+def _overrun(own: Machine) -> tuple[float, float]:
+    """Seconds that a job lives beyond its time limit, and one that took four times its memory."""
+    script = "import time; x = bytearray(400 << 20); print(time.time(), flush=True); time.sleep(99)"
+    late = own.client.submit(["sleep", "99"], time_limit_s=1.0, cwd="/", env={})
+    hungry = own.client.submit(
+        [sys.executable, "-c", script], memory_bytes=100 << 20, cwd="/", env={}
+    )
+    one, two = own.client.wait(late), own.client.wait(hungry)
+    assert (one["state"], two["state"]) == ("TIMEOUT", "OUT_OF_MEMORY"), (one, two)
+    began_at = float(own.client.log(hungry))
+    return one["finished_at"] - one["started_at"] - 1.0, two["finished_at"] - began_at
 
 
 def _running(own: Machine) -> int:
