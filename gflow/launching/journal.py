@@ -51,9 +51,13 @@ class Journal:
             self._unwritten.append((phase, facts))
 
     def sync(self) -> None:
-        """To the disk, as far as that works: the supervisor's store will have it as well."""
+        """To the disk, as far as that works: the supervisor's store will have it as well.
+
+        Nothing is done for a file that is forgotten: the store has it already.
+        """
         try:
-            os.fdatasync(self._fd)
+            if os.fstat(self._fd).st_nlink > 0:
+                os.fdatasync(self._fd)
         except OSError:
             pass
 
@@ -75,5 +79,6 @@ class Journal:
 
     def close(self) -> None:
         """Give up the lock: this process is no sign of life of the attempt any more."""
-        os.close(self._fd)
-        self._fd = -1
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

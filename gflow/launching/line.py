@@ -14,6 +14,7 @@ import struct
 from collections.abc import Iterable
 
 from gflow.launching import protocol
+from gflow.launching.arrears import Arrears
 from gflow.launching.order import Order
 from gflow.launching.prctl import libc
 
@@ -21,6 +22,7 @@ from gflow.launching.prctl import libc
 LARGEST_ORDER_BYTES = 1 << 16
 _FD = struct.Struct("i")
 _IDLE = b"idle"
+_LONGEST_WAIT_MS = 3_600_000.0
 _CLOEXEC = os.O_CLOEXEC  # SFD_CLOEXEC has the same value (signalfd(2))
 
 
@@ -88,11 +90,12 @@ class ShimEnd:
     def close(self) -> None:
         self._socket.close()
 
-    def take(self, launcher: int, ending: Iterable[int]) -> Handed | None:
+    def take(self, launcher: int, ending: Iterable[int], arrears: Arrears) -> Handed | None:
         """Say that this shim is idle and wait for an order. None: it is to end.
 
         That is when the launcher (a pid) is gone, when it hangs up, or when one of the blocked
-        signals in ``ending`` comes while there is no order; with one, the signal is about it.
+        signals in ``ending`` comes while there is no order; with one, the signal is about it. What
+        is in ``arrears`` is settled meanwhile.
         """
         try:
             self._socket.send(_IDLE, _socket.MSG_NOSIGNAL)
@@ -101,7 +104,11 @@ class ShimEnd:
             poll = select.poll()
             poll.register(self._socket.fileno(), select.POLLIN)
             poll.register(self._signals, select.POLLIN)
-            if all(fd == self._signals for fd, _ in poll.poll()):
+            ready = poll.poll(min(arrears.due_in_s() * 1000, _LONGEST_WAIT_MS))
+            if not ready:
+                arrears.settle_aside()
+                ready = poll.poll()
+            if all(fd == self._signals for fd, _ in ready):
                 return None
             data, rights, flags, _ = self._socket.recvmsg(
                 LARGEST_ORDER_BYTES,

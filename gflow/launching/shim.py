@@ -32,6 +32,7 @@ from gflow.launching import (
     tree,
     usage,
 )
+from gflow.launching.arrears import Arrears
 from gflow.launching.cgroup import Group
 from gflow.launching.command import CannotStart, Conditions, Program
 from gflow.launching.ending import Ending
@@ -79,15 +80,19 @@ def _serve(
     _isolate(line.fileno(), lock_fd)
     itself = [os.getpid(), identity.start_ticks(os.getpid())]
     largest_bytes = usage.own_peak_bytes() + _LARGEST_GROWTH_BYTES
+    arrears = Arrears()
     while True:
-        shim = Shim(order, place, itself)
+        shim = Shim(order, place, itself, arrears)
         code = shim.live(conditions, lock_fd)
-        if not shim.as_good_as_new or usage.own_peak_bytes() > largest_bytes:
-            return code
-        child.set_title("shim")
-        handed = line.take(launcher, _ASKED_TO_END)
+        handed = None
+        if shim.as_good_as_new and usage.own_peak_bytes() <= largest_bytes:
+            child.set_title("shim")
+            if not arrears.due_in_s():
+                arrears.settle()
+            handed = line.take(launcher, _ASKED_TO_END, arrears)
         if handed is None:
-            return 0
+            arrears.settle()
+            return code
         order, lock_fd = handed.order, handed.lock_fd
         conditions.oom_kills = handed.oom_kills
 
@@ -105,12 +110,15 @@ def _isolate(line_fd: int, lock_fd: int | None) -> None:
 class Shim:
     """One attempt, from its order to the last of its processes."""
 
-    def __init__(self, order: Order, place: Place, itself: list[int | None]) -> None:
-        """``itself``: identity of this process."""
+    def __init__(
+        self, order: Order, place: Place, itself: list[int | None], arrears: Arrears
+    ) -> None:
+        """``itself``: identity of this process. ``arrears``: exits of its earlier attempts."""
         self._order = order
         self._place = place
         self._journal = Journal(place.run_path(order.job_id, order.attempt))
         self._identity = itself
+        self._arrears = arrears
         self._reporter = Reporter(place.reports, order.job_id, order.attempt)
         self._command = -1
         self._oom_kills: int | None = None
@@ -331,7 +339,8 @@ class Shim:
                 facts["usage"]["memory_limit_bytes"] = self._order.memory_bytes
         self._journal.note("exit", facts)
         self._reporter.send("exited", facts)
-        self._journal.sync()
+        if not self._gone_told:
+            self._journal.sync()  # else later: the end is near
 
     def _was_victim(self, group: Group | None) -> bool:
         if self._ending.begun:
@@ -345,11 +354,14 @@ class Shim:
         if self._reporter.waiting:
             self._reporter.flush()
         longest_s = _REPORT_AGAIN_S if self._reporter.waiting else _LONGEST_WAIT_S
+        longest_s = min(longest_s, self._arrears.due_in_s())
         timeout_s = self._ending.timeout_s(longest_s)
         if self._terminal is not None:
             self._terminal.relay(timeout_s)
             timeout_s = 0.0
         received = signal.sigtimedwait(WAITED_FOR, timeout_s)
+        if not self._arrears.due_in_s():
+            self._arrears.settle_aside()
         return received.si_signo if received else None
 
     # --- the end ---------------------------------------------------------------------------------
@@ -358,7 +370,9 @@ class Shim:
         """Clean up, and do not leave before the exit is on the disk or no longer needed."""
         self._clean_up()
         self._journal.finish()
-        self._reporter.flush()
+        self._arrears.add(self._journal)
+        if self._reporter.waiting:
+            self._reporter.flush()
         if self._terminal is not None:
             self._terminal.close(self._exit_code, self._signal)
         self.as_good_as_new = not (
@@ -367,7 +381,6 @@ class Shim:
             or self._reporter.waiting
             or usage.children_cpu_s() > _SHORT_CPU_S
         )
-        self._journal.close()
 
     def _clean_up(self) -> None:
         if self._ending.group is not None:

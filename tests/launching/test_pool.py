@@ -44,7 +44,10 @@ def idle_shim(
 ) -> tuple[int, int]:
     """A shim that has run a job and waits for another."""
     shim = run(launcher, job_id, *command, **fields)
-    until(lambda: title(shim[0]) == "gflow: shim", "an idle shim")
+    until(
+        lambda: title(shim[0]) == "gflow: shim" and identity.process_state(shim[0]) == "S",
+        "an idle shim",
+    )
     launcher.drain()  # by now the launcher has heard that it is idle
     return shim
 
@@ -74,10 +77,19 @@ def test_the_title_follows_the_job(launcher: Driver) -> None:
 
 
 def test_an_ended_attempt_is_not_locked(launcher: Driver) -> None:
-    """The sign of life of an attempt is gone although the process lives."""
-    idle_shim(launcher)
-    with launcher.run_file(1).open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    """The sign of life of an attempt is gone soon although the process lives."""
+    shim = idle_shim(launcher)
+    until(lambda: not is_locked(launcher.run_file(1)))
+    assert identity.is_alive(*shim)
+
+
+def test_an_exit_is_settled_beside_the_next_command(launcher: Driver) -> None:
+    """An attempt does not keep the exit of the one before from being made last."""
+    shim = idle_shim(launcher)
+    launcher.start("sleep", "1000", job_id=2)
+    assert shim_of(launcher, 2) == shim
+    until(lambda: not is_locked(launcher.run_file(1)))
+    assert is_locked(launcher.run_file(2))
 
 
 def test_attempts_do_not_see_each_other(launcher: Driver, tmp_path: Path) -> None:
@@ -94,10 +106,11 @@ def test_attempts_do_not_see_each_other(launcher: Driver, tmp_path: Path) -> Non
 def test_a_shim_has_nothing_of_its_last_attempt_open(launcher: Driver) -> None:
     """However many it has run, an idle shim has the same descriptors."""
     shim = idle_shim(launcher)
+    until(lambda: not is_locked(launcher.run_file(1)))
     before = sorted(os.listdir(f"/proc/{shim[0]}/fd"))
     for job_id in range(2, 6):
         assert idle_shim(launcher, job_id) == shim
-    assert sorted(os.listdir(f"/proc/{shim[0]}/fd")) == before
+    until(lambda: sorted(os.listdir(f"/proc/{shim[0]}/fd")) == before)
 
 
 def test_affinity_is_not_inherited(tmp_path: Path) -> None:
