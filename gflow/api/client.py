@@ -165,7 +165,11 @@ class Client:
         return self._call("GET", _path(job, "priority"))
 
     def simulate(self, specs: Record | list[Record]) -> Record:
-        """When specs would start, and whom they would delay: see ``gflowctl simulate``."""
+        """When specs would start, and whom they would delay, on a copy of the queue.
+
+        ``{"starts": [{"name", "earliest", "latest"}], "delayed": [{"id", "before_at",
+        "after_at", "delay_s"}], "delayed_count", "complete"}``; null: nobody can tell.
+        """
         return self._call("POST", "/v1/simulate", specs)
 
     def rehearse(self, specs: Record | list[Record]) -> Record:

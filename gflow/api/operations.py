@@ -180,7 +180,8 @@ class Operations(Protocol):
     async def simulate(self, peer: Peer, submissions: Sequence[Submission]) -> Record:
         """When the first would start if all were submitted now, and who would start later for it.
 
-        ``{"starts_at": epoch or None, "delayed": [{"id", "before_at", "after_at"}],
+        ``{"starts": [{"name", "earliest", "latest"}], "starts_at": the first one's earliest,
+        "complete": bool, "delayed": [{"id", "before_at", "after_at", "delay_s"}],
         "delayed_count": n}``; the most delayed first, ``after_at`` None: nobody can tell.
         """
         ...

@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any
 
+from gflow.api.quantity import format_duration
 from gflow.cli import request, selection, submission
 from gflow.cli.command import EXIT_USAGE, Failure, Parser
 from gflow.cli.rendering import Column, escape, moment, print_table, quoted
@@ -28,6 +29,8 @@ _NAMES = {
     "age": "its age",
 }
 _SPECS_BYTES = 32 << 20
+#: Delayed jobs that are told one by one.
+_SHOWN = 20
 
 
 def configure(name: str, parser: Parser) -> None:
@@ -84,8 +87,7 @@ def _simulate(options: argparse.Namespace, session: Session) -> int:
     if session.as_json:
         session.print_json(answer)
         return 0
-    for line in _told(answer):
-        print(escape(line))
+    _tell(answer)
     return 0
 
 
@@ -107,20 +109,42 @@ def _read(path: str) -> list[Record]:
     return specs
 
 
-def _told(answer: Record) -> list[str]:
-    at = answer.get("starts_at")
-    if at is None:
-        lines = ["When it would start cannot be told"]
+def _tell(answer: Record) -> None:
+    starts = answer["starts"]
+    if len(starts) == 1:
+        print(escape(f"It would start {_span(starts[0])}"))
     else:
-        lines = [f"It would start at {moment(at)} at the earliest"]
-    delayed = answer.get("delayed") or []
+        columns = (Column("SPEC", right=True), Column("NAME", shrinks=True), Column("WOULD START"))
+        print_table(
+            columns,
+            [(str(n), one["name"], _span(one)) for n, one in enumerate(starts, 1)],
+        )
+    if not answer["complete"]:
+        print("The queue is longer than what was played: these are lower bounds")
+    delayed = answer["delayed"]
     if not delayed:
-        lines.append("Nobody would be delayed")
-    for one in delayed[:20]:
-        after = one.get("after_at")
-        until = "nobody can tell when" if after is None else moment(after)
-        lines.append(f"Job {one['id']} would be delayed from {moment(one['before_at'])} to {until}")
-    more = answer.get("delayed_count", len(delayed)) - len(delayed[:20])
+        print("Nobody would be delayed")
+    for one in delayed[:_SHOWN]:
+        print(escape(_delay(one)))
+    more = answer["delayed_count"] - len(delayed[:_SHOWN])
     if more > 0:
-        lines.append(f"and {more} more would be delayed")
-    return lines
+        print(f"and {more} more would be delayed")
+
+
+def _span(start: Record) -> str:
+    earliest, latest = start["earliest"], start["latest"]
+    if earliest is None:
+        return "at a time that cannot be told"
+    if latest is None:
+        return f"at {moment(earliest)} at the earliest"
+    if latest - earliest < 1:
+        return f"at {moment(latest)}"
+    return f"between {moment(earliest)} and {moment(latest)}"
+
+
+def _delay(one: Record) -> str:
+    who, before = f"Job {one['id']}", moment(one["before_at"])
+    if one["after_at"] is None:
+        return f"{who} would be delayed from {before}, nobody can tell until when"
+    by, after = format_duration(one["delay_s"]), moment(one["after_at"])
+    return f"{who} would be delayed by {by}: from {before} to {after}"

@@ -30,7 +30,7 @@ def submit(core: Core, event: Submit, now: Instant) -> list[Action]:
     ids: list[int] = []
     actions: list[Action] = []
     for spec, hold in zip(event.specs, holds):
-        item = _admit(core, spec, hold, ended, now)
+        item = admit(core, spec, hold, ended, now)
         ids.append(item.id)
         actions.append(Changed(item.id, None, State.PENDING, "submitted"))
     return [Admitted(tuple(ids)), *actions]
@@ -41,9 +41,10 @@ def ids_needed(spec: Spec) -> int:
     return 1 if spec.array is None else 1 + numbering.size(spec.array)
 
 
-def _admit(
+def admit(
     core: Core, spec: Spec, hold: str | None, ended: Mapping[int, State], now: Instant
 ) -> Item:
+    """Take in one spec that was checked."""
     item: Item
     if spec.array is None:
         item = Job(core.next_id, spec, now.wall_s, hold=hold, priority=spec.priority)

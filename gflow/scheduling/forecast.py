@@ -12,7 +12,6 @@ from dataclasses import replace
 from math import inf
 
 from gflow.model.action import Start
-from gflow.model.event import Submit
 from gflow.model.job import Job, Spec
 from gflow.model.state import ACTIVE, Instant, State
 from gflow.scheduling import admission, allocation, lifecycle, selection, settling, waiting
@@ -21,10 +20,14 @@ from gflow.scheduling.dispatch import dispatch
 from gflow.scheduling.machine import Happened
 from gflow.scheduling.state import BACKOFF, BEGIN, Item
 
-#: Items of the queue that are played at most; what stands behind them cannot be told.
+#: Items of the queue that are played at most; what stands behind them is not known.
 HORIZON = 2000
 #: Ends and starts taken together in one step.
 _AT_ONCE = 4
+#: Steps of one play at most (each well below a millisecond).
+_MOST_STEPS = 10_000
+#: Jobs let go of in one step: to free thousands of them at once takes longer than a turn may.
+_LET_GO = 50
 #: Buckets of the queue counted in one step.
 _COUNTED = 64
 
@@ -33,16 +36,23 @@ class Play:
     """One play of the queue. Call :meth:`step` until it is done."""
 
     __slots__ = (
+        "_awaited",
         "_core",
         "_instead",
         "_items",
         "_optimistic",
+        "_room",
         "_source",
+        "_specs",
+        "_steps",
         "_target_id",
+        "arrays",
+        "cut",
         "done",
         "moved",
         "now",
         "starts",
+        "submitted",
     )
 
     def __init__(
@@ -57,7 +67,7 @@ class Play:
         horizon: int = HORIZON,
     ) -> None:
         """``target_id``: stop when it has started. ``instead``: what that one asks for on the copy.
-        ``specs``: submitted on the copy as well.
+        ``specs``: submitted on the copy as well, without what they depend on.
         """
         self._source = source
         #: How far it has come.
@@ -73,46 +83,77 @@ class Play:
             _copy_active(self._core, source, job_id, now)
         #: Id -> start in epoch seconds, of jobs and of arrays (their next task).
         self.starts: dict[int, float] = {}
+        #: Arrays of the tasks among them.
+        self.arrays: dict[int, int] = {}
         self.done = False
-        if specs:
-            self._core.id_floor_committed = 1 << 60
-            admission.submit(self._core, Submit(specs, 0), now)
+        #: Whether some of the queue was left out, or the end was not reached within the bounds.
+        self.cut = False
+        #: Ids of the specs on the copy, in order.
+        self.submitted: list[int] = []
+        self._specs = iter(specs)
+        #: Items that have not started yet; without a target it is over when all have.
+        self._awaited: set[int] = set()
+        self._room = horizon
+        self._steps = 0
 
     def step(self, count: int) -> bool:
         """Go on by ``count`` small steps (each well below a millisecond); whether it is done."""
         while count > 0 and not self.done:
             count -= 1
-            if self._items is None:
+            self._steps += 1
+            if self._steps > _MOST_STEPS:
+                self.done = self.cut = True
+            elif self._items is None:
                 if self._core.pass_wanted or self._core.again:
                     self._play()
                 else:
                     self._advance()
-                continue
-            try:
-                item = next(self._items)
-            except StopIteration:
-                self._items = None
-                continue
-            if item is not None and item.state is State.PENDING:
-                instead = self._instead if item.id == self._target_id else None
-                _copy_pending(self._core, self._source, item, instead or item.spec, self.now)
+            else:
+                self._take_in(self._items)
         return self.done
+
+    def let_go(self) -> bool:
+        """Free one more part of the copy, which is not needed any more; whether all is free."""
+        jobs = self._core.live.jobs
+        for _ in range(min(_LET_GO, len(jobs))):
+            jobs.popitem()
+        return not jobs
+
+    def _take_in(self, items: Iterator[Item | None]) -> None:
+        """One more of the queue, then one more of the specs."""
+        try:
+            item = next(items)
+        except StopIteration:
+            self.cut = self._room <= 0
+            spec = next(self._specs, None)
+            if spec is None:
+                self._items = None
+                return
+            alone = replace(spec, dependencies=())
+            self.submitted.append(admission.admit(self._core, alone, None, {}, self.now).id)
+            self._awaited.add(self.submitted[-1])
+            return
+        self._room -= item is not None
+        if item is not None and item.state is State.PENDING:
+            instead = self._instead if item.id == self._target_id else None
+            _copy_pending(self._core, self._source, item, instead or item.spec, self.now)
+            self._awaited.add(item.id)
 
     def _advance(self) -> None:
         core, now = self._core, self.now
         self.moved = True
+        if self._optimistic and core.ends and core.ends[-1][0] == inf:
+            self._end(core.ends[-1][1])
+            core.pass_wanted = True
+            return
         due = core.timers.next()
         moments = [] if due is None else [due.boot_s, now.boot_s + due.wall_s - now.wall_s]
         if core.ends:
             moments.append(core.ends[0][0])
         moment = min(moments, default=inf)
         if moment == inf:
-            if not core.ends or not self._optimistic:
-                self.done = True
-                return
-            moment = now.boot_s
-            self._end(core.ends[0][1])
-            core.pass_wanted = True
+            self.done = True
+            return
         passed_s = max(0.0, moment - now.boot_s)
         self.now = core.now = Instant(now.boot_s + passed_s, now.wall_s + passed_s)
         for _ in range(_AT_ONCE):
@@ -134,12 +175,15 @@ class Play:
         actions += dispatch(core, self.now)
         for action in actions:
             if isinstance(action, Start):
-                for started in (action.job_id, action.array_id):
-                    if started is not None:
-                        self.starts.setdefault(started, self.now.wall_s)
+                for started in (action.job_id, action.array_id or action.job_id):
+                    self.starts.setdefault(started, self.now.wall_s)
+                    self._awaited.discard(started)
+                if action.array_id is not None:
+                    self.arrays[action.job_id] = action.array_id
         core.live.changes.clear()
         core.live.transitions.clear()
-        self.done = self._target_id in self.starts
+        settling.forget(core, self.now)
+        self.done = self._target_id in self.starts or not (self._awaited or self._target_id)
 
 
 class Forecast:
@@ -164,7 +208,8 @@ class Forecast:
             if self._buckets is not None and not self._counted(self._buckets):
                 continue
             known = self._latest.step(1) and self._target(self._latest) is not None
-            if known or (self._latest.done and self._earliest.step(1)):
+            played = known or (self._latest.done and self._earliest.step(1))
+            if played and self._latest.let_go() and self._earliest.let_go():
                 return True
         return False
 
@@ -197,42 +242,13 @@ class Forecast:
         return play.starts.get(play._target_id)
 
 
-class WhatIf:
-    """When a spec would start if it were submitted now, and whom it would delay."""
-
-    __slots__ = ("_first_id", "_with", "_without")
-
-    def __init__(self, source: Core, specs: tuple[Spec, ...], now: Instant) -> None:
-        """Raises Refused when the specs cannot be admitted."""
-        admission.check(source, specs, {})
-        self._first_id = source.next_id
-        self._without = Play(source, now, optimistic=True)
-        self._with = Play(source, now, specs=specs, optimistic=True)
-
-    def step(self, count: int) -> bool:
-        """Go on by ``count`` small steps; whether it is done."""
-        return self._with.step(count) and self._without.step(count)
-
-    @property
-    def starts_at(self) -> float | None:
-        """Start of the first spec in epoch seconds; None when it cannot be told."""
-        return self._with.starts.get(self._first_id)
-
-    def delayed(self) -> list[tuple[int, float, float | None]]:
-        """(id, start without, start with) of those that would start later, most delayed first."""
-        found = []
-        for item_id, before in self._without.starts.items():
-            after = self._with.starts.get(item_id)
-            if after is None or after > before:
-                found.append((item_id, before, after))
-        return sorted(found, key=lambda one: (-((one[2] or inf) - one[1]), one[0]))
-
-
 # --- copies -----------------------------------------------------------------------------------
 
 
 def _empty_copy(source: Core, now: Instant) -> Core:
-    settings = replace(source.settings, starts_per_turn=_AT_ONCE)
+    settings = replace(
+        source.settings, starts_per_turn=_AT_ONCE, keep_finished=0, keep_finished_s=0.0
+    )
     core = Core(settings, source.capacity, source.boot_id)
     core.now, core.ready, core.pass_wanted = now, True, True
     core.next_id = source.next_id

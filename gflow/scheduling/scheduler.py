@@ -63,11 +63,12 @@ from gflow.scheduling.core import Core
 from gflow.scheduling.dispatch import dispatch
 from gflow.scheduling.drain import Drained
 from gflow.scheduling.explanation import Explanation
-from gflow.scheduling.forecast import Forecast, WhatIf
+from gflow.scheduling.forecast import Forecast
 from gflow.scheduling.load import History, load
 from gflow.scheduling.remedy import Trials
 from gflow.scheduling.settings import Settings
 from gflow.scheduling.state import Item
+from gflow.scheduling.what_if import WhatIf
 
 _HANDLERS: dict[type, Callable[[Core, Any, Instant], list[Action]]] = {
     Submit: admission.submit,

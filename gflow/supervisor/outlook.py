@@ -10,13 +10,12 @@ from gflow.api.server.turn import Turn
 from gflow.errors import Refused
 from gflow.model.state import Reason, State
 from gflow.supervisor import clock, view
-from gflow.supervisor.admission import check_begin
-from gflow.supervisor.reactor import Reactor
+from gflow.supervisor.admission import AdmissionOperations
 
 #: Steps of a forecast between two looks at the time.
 _STEPS = 2
-#: Specs that a simulation takes; they are checked in one turn.
-_SIMULATED = 25
+#: Specs that a simulation takes.
+_SIMULATED = 1000
 #: Blockers that a smaller request may get out of the way of.
 _SMALLER_HELPS = frozenset(
     {Reason.RESOURCES, Reason.PRIORITY, Reason.RESERVATION, Reason.DRAINED, Reason.QUOTA}
@@ -25,10 +24,8 @@ _SMALLER_HELPS = frozenset(
 _NAMED = 100
 
 
-class OutlookOperations:
+class OutlookOperations(AdmissionOperations):
     """The part of the operations that decides nothing."""
-
-    _reactor: Reactor
 
     async def explain(self, peer: Peer, job_id: int) -> Record:
         """Every blocker, what would let the job start now, and when it may start otherwise."""
@@ -72,20 +69,31 @@ class OutlookOperations:
         )
 
     async def simulate(self, peer: Peer, submissions: Sequence[Submission]) -> Record:
-        """When these would start, and whom they would delay."""
+        """When each of these would start, and whom they would delay by how much."""
         if len(submissions) > _SIMULATED:
             raise Refused(Refused.TOO_LARGE, f"cannot simulate more than {_SIMULATED} jobs at once")
+        if not submissions:
+            raise Refused(Refused.INVALID, "cannot simulate: there is no spec, name at least one")
         specs = tuple(submission.spec for submission in submissions)
-        for spec in specs:
-            check_begin(spec.begin_at, "simulate")
+        await self._check(specs, {}, await self._ends_in_history(specs))
         play = self._reactor.scheduler.what_if(specs, clock.now())
         await _finished(play)
-        delayed = play.delayed()
+        starts, delayed = play.starts(), play.delayed()
         return {
-            "starts_at": play.starts_at,
+            "starts_at": starts[0][0],
+            "starts": [
+                {"name": spec.name, "earliest": earliest, "latest": latest}
+                for spec, (earliest, latest) in zip(specs, starts)
+            ],
+            "complete": play.complete,
             "delayed": [
-                {"id": job_id, "before_at": before, "after_at": after}
-                for job_id, before, after in delayed[:_NAMED]
+                {
+                    "id": one.id,
+                    "before_at": one.before_at,
+                    "after_at": one.after_at,
+                    "delay_s": None if one.after_at is None else one.after_at - one.before_at,
+                }
+                for one in delayed[:_NAMED]
             ],
             "delayed_count": len(delayed),
         }

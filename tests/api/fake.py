@@ -259,8 +259,15 @@ class FakeOperations:
     async def simulate(self, peer: Any, submissions: Any) -> Any:
         self.calls.append(("simulate", len(submissions)))
         self.submissions += submissions
-        delayed = [{"id": 7, "before_at": 1.7e9, "after_at": 1.7e9 + 60}]
-        return {"starts_at": 1.7e9, "delayed": delayed, "delayed_count": 1}
+        delayed = [{"id": 7, "before_at": 1.7e9, "after_at": 1.7e9 + 60, "delay_s": 60.0}]
+        starts = [{"name": "a", "earliest": 1.7e9, "latest": None} for _ in submissions]
+        return {
+            "starts_at": 1.7e9,
+            "starts": starts,
+            "complete": True,
+            "delayed": delayed,
+            "delayed_count": 1,
+        }
 
     async def rehearse(self, peer: Any, submissions: Any) -> Any:
         self.calls.append(("rehearse", len(submissions)))

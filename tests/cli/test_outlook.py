@@ -22,7 +22,8 @@ def test_a_simulation_of_a_submission(server: RunningServer, run: Run) -> None:
     """Options are those of submit; the command may be left out."""
     result = run("simulate", "-c", "3", "-t", "1h")
     assert result.code == 0, result.err
-    assert result.out.startswith("It would start at ") and "Job 7 would be delayed" in result.out
+    assert result.out.startswith("It would start at ") and "at the earliest" in result.out
+    assert "Job 7 would be delayed by 1:00: from " in result.out
     spec = server.operations.submissions[0].spec
     assert spec.resources.cpus == 3 and spec.time_limit_s == 3600.0
     assert server.operations.records == {}
@@ -34,6 +35,8 @@ def test_a_simulation_of_specs(server: RunningServer, run: Run, tmp_path: Path) 
     path.write_text(json.dumps([{"command": ["a"]}, {"command": ["b"]}]))
     assert json.loads(run("simulate", "--json", "--with", str(path)).out)["delayed_count"] == 1
     assert server.operations.calls == [("simulate", 2)]
+    rows = run("simulate", "--with", str(path)).out.splitlines()
+    assert [row.split()[:2] for row in rows[:3]] == [["SPEC", "NAME"], ["1", "a"], ["2", "a"]]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "3", '["a"]'])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
-from gflow.errors import Refused
 from gflow.model.event import Drain
 from gflow.model.state import State
 from tests.scheduling.history import History
@@ -130,27 +127,6 @@ def test_the_queue_may_change_while_it_is_played() -> None:
     while not forecast.step(1):
         pass
     assert forecast.expected_start is not None
-
-
-def test_what_if_tells_the_start_and_who_is_delayed() -> None:
-    """A higher job would start first and push the others back."""
-    stage = Stage()
-    stage.run(cpus=4, time_limit_s=100)
-    second = stage.submit(spec(cpus=4, time_limit_s=50))
-    play = stage.scheduler.what_if((spec(cpus=4, time_limit_s=30, priority=99),), stage.now)
-    while not play.step(1):
-        pass
-    assert play.starts_at == stage.now.wall_s + 100
-    at = stage.now.wall_s
-    assert play.delayed() == [(second, at + 100, at + 130)]
-    assert stage.scheduler.next_id == second + 1
-
-
-def test_what_can_never_run_is_refused_there_too() -> None:
-    """As at submission."""
-    stage = Stage()
-    with pytest.raises(Refused, match="99 cpus wanted"):
-        stage.scheduler.what_if((spec(cpus=99),), stage.now)
 
 
 def test_dependencies_leave_the_start_open() -> None:
