@@ -109,6 +109,15 @@ class History:
                 return
             stage.pass_s(50.0)
 
+    def finish(self) -> None:
+        """Let everything end, and see that only what can never start is left."""
+        self.drain()
+        reasons = {item.id: self.stage.reasons(item.id) for item in pending(self.stage.scheduler)}
+        depend = [any("Dependency" in one for one in found) for found in reasons.values()]
+        assert all(depend), reasons
+        never = any("DependencyNeverSatisfied" in found for found in reasons.values())
+        assert never or not reasons, reasons
+
     def _no_policies(self) -> list[Event]:
         core = self.stage.scheduler._core
         events: list[Event] = [SetQuota(s, n, 0, delete=True) for s, n in core.accounts.quotas]

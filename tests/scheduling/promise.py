@@ -14,6 +14,7 @@ from gflow.model.job import Array, Job
 from gflow.model.state import Instant, Reason, State
 from gflow.scheduling import calendar, drain, forecast
 from gflow.scheduling.backfill import reserve
+from gflow.scheduling.barrier import Barrier
 from gflow.scheduling.core import Core
 from gflow.scheduling.placement import place
 from gflow.scheduling.pool import Pool
@@ -156,7 +157,7 @@ def _startable(core: Core, item: Item, lifted: frozenset[str], now: Instant) -> 
     return place(want, pools, core.settings, item.id) is not None
 
 
-def _before(core: Core, item: Item, now: Instant) -> list[drain.Barrier]:
+def _before(core: Core, item: Item, now: Instant) -> list[Barrier]:
     first = None if core.reserved_id is None else core.live.item(core.reserved_id)
     if first is None or first is item or calendar.entitled(core, item.spec, now):
         return []
