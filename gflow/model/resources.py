@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
+
+
+class _Hashed:
+    """Room for a hash that is worked out once: the queue asks for it all the time."""
+
+    __slots__ = ("_hash",)
+    _hash: int
 
 
 @dataclass(slots=True, frozen=True)
-class Resources:
+class Resources(_Hashed):
     """A request. Hashable: pending jobs with equal requests form one class of the queue."""
 
     cpus: int = 1
@@ -23,6 +31,16 @@ class Resources:
     exclusive: bool = False
     #: Card indices it accepts; empty means any.
     gpus_allowed: tuple[int, ...] = ()
+
+    def __hash__(self) -> int:
+        try:
+            return self._hash
+        except AttributeError:
+            object.__setattr__(self, "_hash", hash(_VALUES(self)))
+            return self._hash
+
+
+_VALUES = attrgetter(*Resources.__dataclass_fields__)
 
 
 @dataclass(slots=True, frozen=True)

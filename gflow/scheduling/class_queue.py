@@ -13,6 +13,7 @@ So one event touches one bucket, and a class that does not fit is skipped whole.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import OrderedDict
 from collections.abc import Iterator
 
 from gflow.model.job import Array
@@ -82,8 +83,8 @@ class ClassQueue:
             "project": int(settings.project_share_weight * _MILLI),
         }
         self._serial = 0
-        #: Buckets whose bonus has changed.
-        self._stale: dict[int, None] = {}
+        #: Buckets whose bonus has changed, the longest waiting ones first.
+        self._stale: OrderedDict[int, None] = OrderedDict()
         self.by_key: dict[BucketKey, Bucket] = {}
         self.buckets: dict[int, Bucket] = {}
         self.by_rank: dict[int, Bucket] = {}
@@ -167,7 +168,7 @@ class ClassQueue:
     def freshen(self, count: int) -> None:
         """Apply changed bonuses to at most ``count`` buckets."""
         for _ in range(min(count, len(self._stale))):
-            serial, _ = self._stale.popitem()
+            serial, _ = self._stale.popitem(last=False)
             bucket = self.buckets.get(serial)
             if bucket is None:
                 continue

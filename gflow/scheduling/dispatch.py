@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from itertools import islice
+from math import inf
 
 from gflow.model.action import Action
 from gflow.model.job import Job
 from gflow.model.resources import Resources
 from gflow.model.state import Instant, State
 from gflow.scheduling import calendar, drain, fair_share, lifecycle, selection
-from gflow.scheduling.account import Account
 from gflow.scheduling.backfill import reserve
 from gflow.scheduling.barrier import Barrier
 from gflow.scheduling.class_queue import Bucket, id_of
@@ -45,13 +44,13 @@ class _Pass:
 
     __slots__ = (
         "actions",
+        "barred",
         "barriers",
         "calendars",
         "capped",
         "core",
         "left",
         "now",
-        "refused",
         "reservation",
         "reserved",
         "starts",
@@ -67,8 +66,9 @@ class _Pass:
         self.barriers: list[Barrier] = [] if drained is None else [drained]
         #: Barriers of reservations, by which of them an item is exempt from.
         self.calendars: dict[frozenset[int], list[Barrier]] = {}
-        #: Sets of barriers that some item of a class ran into and did not fit.
-        self.refused: defaultdict[Resources, set[tuple[int, ...]]] = defaultdict(set)
+        #: The shortest time limit that was refused, by class; by bucket where reservations treat
+        #: users apart. Whoever runs as long runs into the same things, and the pool only shrinks.
+        self.barred: dict[Resources | int, float] = {}
         #: The highest blocked job, and what is kept for it.
         self.reserved: Item | None = None
         self.reservation: Barrier | None = None
@@ -130,11 +130,12 @@ class _Pass:
     def _start_first(self, best: int) -> bool:
         """Start the first item of a class, or see that its bucket has to stand back."""
         queue = self.core.queue
-        if self._stands_back(queue.by_rank[best]):
+        bucket = queue.by_rank[best]
+        if self._stands_back(bucket):
             return True
         item = self.core.live.item(id_of(best))
         assert item is not None
-        return self._start(item)
+        return self._start(item, bucket)
 
     def _one_by_one(self) -> bool:
         """Look at items in order until one is reserved; the first ones cannot be.
@@ -152,7 +153,7 @@ class _Pass:
             while self._startable(item, bucket):
                 if self._enough() or left <= 0:
                     return False
-                if not core.pool.fits(bucket.key[0]) or not self._start(item):
+                if not core.pool.fits(bucket.key[0]) or not self._start(item, bucket):
                     self._reserve_for(item)
                     left -= 1
                     break
@@ -168,10 +169,14 @@ class _Pass:
 
     def _stands_back(self, bucket: Bucket) -> bool:
         """Take a bucket out of the order when a limit refuses it."""
-        account = self._refusing(bucket, bucket.key[0])
-        if account is not None:
-            self.core.queue.park(bucket, account)
-        return account is not None
+        request = bucket.key[0]
+        for account in bucket.accounts:
+            if account.max_gpu_s_per_week is not None:
+                fair_share.accrue(self.core, account, self.now)
+            if account.refuses(request):
+                self.core.queue.park(bucket, account)
+                return True
+        return False
 
     def _reserve(self, best: int) -> bool:
         """Reserve for the first item of a blocked class; False when the order has changed."""
@@ -202,34 +207,43 @@ class _Pass:
                 continue
             if self._start_of(bucket, share):
                 return True
-            if () in self.refused[request]:
+            if self.barred.get(request) == -inf:
                 return False
             at += 1
         return False
 
     def _start_of(self, bucket: Bucket, share: int) -> bool:
         """Start an item of a bucket; those that were refused before in this pass still are."""
-        last, refused = self.tried.get(bucket.serial, (None, 0))
-        candidates = after(bucket.keys, last, min(self.left, share - refused) + 1)
+        keys, serial = bucket.keys, bucket.serial
+        last, refused = self.tried.get(serial, (None, 0))
+        if isinstance(keys, int):
+            candidates = [keys] if last is None else []
+        else:
+            candidates = after(keys, last, min(self.left, share - refused) + 1)
         for key in candidates:
+            if self.left <= 0:
+                break
             if refused >= share:
                 self.capped = True
                 break
-            if self.left <= 0 or () in self.refused[bucket.key[0]]:
-                break
             item = self.core.live.item(id_of(key))
             assert item is not None
-            if self._start(item):
+            if self._start(item, bucket):
                 return True
             self.left -= 1
             refused += 1
-            self.tried[bucket.serial] = key, refused
+            self.tried[serial] = key, refused
         return False
 
-    def _start(self, item: Item) -> bool:
+    def _start(self, item: Item, bucket: Bucket) -> bool:
         """Start an item unless it would run into a barrier that has no room for it."""
-        core, refused = self.core, self.refused[item.spec.resources]
-        end_boot_s = self.now.boot_s + core.time_limit_s(item)
+        core, request = self.core, bucket.key[0]
+        limit_s = core.time_limit_s(item)
+        alike = bucket.serial if core.calendar else request
+        barred_s = self.barred.get(alike)
+        if barred_s is not None and limit_s >= barred_s:
+            return False
+        end_boot_s = self.now.boot_s + limit_s
         ahead = self.barriers
         if core.calendar:
             if calendar.entitled(core, item.spec, self.now):
@@ -237,22 +251,19 @@ class _Pass:
                 ahead = [one for one in ahead if kept is None or one not in (kept, *kept.later)]
             ahead = [*ahead, *self._calendar(item)]
         pools = [barrier.pool for barrier in ahead if barrier.stops(end_boot_s)]
-        crossed = tuple(map(id, pools))
-        if crossed in refused:
-            return False
-        gpu_ids = place(item.spec.resources, [core.pool, *pools], core.settings, item.id)
+        gpu_ids = place(request, [core.pool, *pools], core.settings, item.id)
         if gpu_ids is None:
-            refused.add(crossed)
+            self.barred[alike] = limit_s if pools else -inf
             return False
         for barrier in self.barriers:
             if barrier.stops(end_boot_s):
-                barrier.pool.book(item.spec.resources, gpu_ids)
+                barrier.pool.book(request, gpu_ids)
         self.actions += lifecycle.start(core, item, gpu_ids, self.now)
         if core.calendar:
             # What is held for owners depends on what they use: counted afresh, and less is held
             # from others when an owner began to use it.
             self.calendars.clear()
-            self.refused.clear()
+            self.barred.clear()
             if calendar.own(core, item.spec):
                 core.pass_wanted = core.again = True
         self.starts += 1
@@ -264,11 +275,3 @@ class _Pass:
         if found is None:
             found = self.calendars[exempt] = calendar.barriers(self.core, exempt, self.now)
         return found
-
-    def _refusing(self, bucket: Bucket, request: Resources) -> Account | None:
-        for account in bucket.accounts:
-            if account.max_gpu_s_per_week is not None:
-                fair_share.accrue(self.core, account, self.now)
-            if account.refuses(request):
-                return account
-        return None
