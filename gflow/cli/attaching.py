@@ -102,8 +102,8 @@ class _Stay:
         self._read_only = read_only
         self._detach_key = detach_key
         self._watch = client.end_watch(record["id"])
-        #: The attempt whose terminal was seen last.
-        self._seen = 0
+        #: The attempt that was visited last, and the one whose screen was seen last.
+        self._visited = self._seen = 0
 
     def close(self) -> None:
         self._watch.close()
@@ -146,7 +146,7 @@ class _Stay:
         return self._record["state"] in TERMINAL
 
     def _attempt_is_over(self) -> bool:
-        return self._record["state"] == "PENDING" or bool(self._record["attempt"] != self._seen)
+        return self._record["state"] == "PENDING" or bool(self._record["attempt"] != self._visited)
 
     def _look_until(self, come: Callable[[], bool], patience_s: float = math.inf) -> None:
         """Look at the job until that has come true, it has ended, or patience is over."""
@@ -179,12 +179,16 @@ class _Stay:
     def _visit(self, connection: socket.socket) -> Outcome:
         from gflow.launching.visit import Visit
 
-        self._seen = self._record["attempt"]
+        attempt = self._visited = self._record["attempt"]
         if sys.stdin and sys.stdin.isatty():
             looking = ", looking only" if self._read_only else ""
             key = key_name(self._detach_key)
             _tell(f"at the terminal of job {self._name}{looking}; {key} leaves it")
-        return Visit(connection, read_only=self._read_only, detach_key=self._detach_key).run()
+        visit = Visit(connection, read_only=self._read_only, detach_key=self._detach_key)
+        ended = visit.run()
+        if visit.is_welcome:
+            self._seen = attempt
+        return ended
 
     def _follow(self) -> int:
         job_id = self._record["id"]

@@ -66,8 +66,8 @@ class Visit:
         self._splitter = dialogue.Splitter()
         self._unsent = b""
         self._detached = False
-        #: It has told us that input counts.
-        self.may_type = False
+        #: It has let us in: what it shows from now on is all there is to see.
+        self.is_welcome = False
 
     def run(self) -> Outcome:
         """Until the job ends, we are detached, or the connection is lost."""
@@ -132,7 +132,7 @@ class Visit:
             if kind == dialogue.OUTPUT:
                 _write(payload)
             elif kind == dialogue.WELCOME:
-                self.may_type = not dialogue.facts_of(payload).get("read_only")
+                self.is_welcome = True
             elif kind == dialogue.MISSED:
                 count = dialogue.facts_of(payload).get("bytes")
                 _write(f"\r\n[gflow: {count} bytes were not shown]\r\n".encode())
