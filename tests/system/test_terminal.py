@@ -7,8 +7,10 @@ import fcntl
 import os
 import pty
 import select
+import shutil
 import signal
 import struct
+import subprocess
 import termios
 import time
 from collections.abc import Callable, Iterator
@@ -185,3 +187,79 @@ def test_what_cannot_be_is_refused(machine: Machine) -> None:
     ):
         answer = machine.ctl(*words)
         assert answer.returncode == code and sentence in answer.stderr, answer
+
+
+# --- tmux as a viewer -----------------------------------------------------------------------------
+
+
+class Tmux:
+    """A tmux server of its own, and the older commands that use it."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        folder = machine.runtime / "tmux"
+        folder.mkdir()
+        machine.env |= {"TMUX_TMPDIR": str(folder), "TERM": "xterm", "USER": "ann"}
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A program with this server."""
+        path = str(BIN / words[0]) if words[0].startswith("g") else words[0]
+        return subprocess.run(
+            [path, *words[1:]],
+            env=self.machine.env,
+            cwd=self.machine.work,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def sessions(self) -> list[str]:
+        return self.run("tmux", "list-sessions", "-F", "#{session_name}").stdout.split()
+
+    def screen(self, session: str) -> str:
+        return self.run("tmux", "capture-pane", "-p", "-t", f"={session}:").stdout
+
+    def close(self) -> None:
+        self.run("tmux", "kill-server")
+
+
+@pytest.fixture
+def tmux(machine: Machine) -> Iterator[Tmux]:
+    """A tmux server that ends with the test."""
+    if shutil.which("tmux") is None:
+        pytest.skip("there is no tmux")
+    made = Tmux(machine)
+    yield made
+    made.close()
+
+
+def test_a_session_shows_the_job_and_stays(tmux: Tmux, window: Callable[..., Window]) -> None:
+    """What is typed in tmux arrives; after the end it shows the code, until it is closed."""
+    tmux.run("gbatch", "--pty", "bash", "-c", 'read x; echo "<$x>"; exit 7')
+    here = window("gjob", "attach", "--tmux", "1")
+    eventually(lambda: "leaves it" in tmux.screen("gjob-1"))
+    assert "gjob-1" in tmux.run("gqueue", "-T").stdout
+    here.type("word\r")
+    eventually(lambda: "<word>" in tmux.screen("gjob-1"))
+    eventually(lambda: "exit code 7" in tmux.screen("gjob-1"))
+    assert tmux.run("gjob", "close-sessions", "-s", "Running").stdout == ""
+    closed = tmux.run("gjob", "close-sessions", "-j", "1")
+    assert closed.stdout == "gjob-1\n"
+    assert "Closed=1 AlreadyClosed=0 Failed=0" in closed.stderr
+    assert here.exit_code() == 7
+
+
+def test_killing_tmux_leaves_the_job_alone(tmux: Tmux, window: Callable[..., Window]) -> None:
+    """A session is a viewer: without it the job runs on, and close-sessions -a spares it."""
+    tmux.run("gbatch", "--pty", "bash", "-c", "read x; exit 3")
+    window("gjob", "attach", "--tmux", "1")
+    eventually(lambda: "leaves it" in tmux.screen("gjob-1"))
+    assert "no matching sessions" in tmux.run("gjob", "close-sessions", "-a").stderr
+    assert tmux.sessions() == ["gjob-1"]
+    tmux.close()
+    here = window("gjob", "attach", "1")
+    here.see("leaves it")
+    here.type("\r")
+    assert here.exit_code() == 3

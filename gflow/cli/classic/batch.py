@@ -93,7 +93,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="memory on each card",
     )
     add("-n", "-J", "--name", "--job-name", metavar="NAME", help="part of its run name")
-    add("--auto-close", action="store_true", default=None, help=argparse.SUPPRESS)
+    add("--auto-close", action="store_true", default=None, help="its tmux session, after success")
+    add("--pty", action=argparse.BooleanOptionalAction, help="on a terminal: gjob attach joins it")
     add("--param", action="append", metavar="SPEC", help="x=1,2 or x=0:1:0.1; repeatable")
     add("--max-concurrent", type=whole(1, 1 << 20), metavar="N", help="of a sweep or array")
     add("--max-retries", type=whole(0, 1_000_000), metavar="N", help="if it fails, again")
@@ -278,6 +279,7 @@ def _given(options: argparse.Namespace) -> Spec:
         "project": (options.project or "").strip() or None,
         "warning": options.signal,
         "max_output_bytes": options.max_output,
+        "pty": options.pty,
     }
     return {key: value for key, value in fields.items() if value is not None}
 
@@ -329,6 +331,7 @@ def _labels(options: argparse.Namespace, base: Spec, name: str) -> dict[str, str
         **labels,
         "submitted_by": user,
         "conda_env": conda,
+        "auto_close_tmux": "True" if options.auto_close else None,
         "notify_emails": ",".join(options.notify_email or ()),
         "notify_events": ",".join(events or _ENDS) if options.notify_email else None,
     }

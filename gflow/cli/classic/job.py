@@ -8,24 +8,24 @@ import sys
 import time
 from typing import Any
 
+from gflow.api import dialect
 from gflow.api.client import Client
-from gflow.api.dialect import state
 from gflow.api.grammar import parse_reference
 from gflow.api.wire import Refusal
-from gflow.cli import following
-from gflow.cli.classic import notation, redo, revision, sheet, show
+from gflow.cli import attaching
+from gflow.cli.classic import closing, notation, redo, revision, sheet, show, viewing
 from gflow.cli.command import Failure, Parser, whole
 
 _ALIASES = {"a": "attach", "l": "log", "h": "hold", "r": "release", "u": "update", "s": "show"}
 _COMMANDS = {
-    "attach": "follow a job's output",
+    "attach": "join the terminal of a job, or follow its log",
     "log": "print a job's output",
     "hold": "keep jobs from starting",
     "release": "undo hold",
     "update": "change jobs that wait",
     "show": "everything about jobs",
     "redo": "submit a finished job again",
-    "close-sessions": "jobs have no tmux sessions here: nothing to close",
+    "close-sessions": "close tmux sessions of jobs that have ended",
 }
 
 
@@ -42,12 +42,10 @@ def run(words: list[str]) -> int:
     if name not in _COMMANDS:
         raise Failure(f"unrecognized subcommand '{name}'; see gjob --help", 2)
     parser = Parser(prog=f"gjob {name}", description=_COMMANDS[name].capitalize() + ".")
-    if name == "close-sessions":
-        sheet.warn("gjob close-sessions: no sessions to close")
-        return 0
-    parser.add_argument(
-        "job", metavar="JOB" if name in ("attach", "log", "redo") else "JOBS", help="7, 3-9, @"
-    )
+    if name != "close-sessions":
+        parser.add_argument(
+            "job", metavar="JOB" if name in ("attach", "log", "redo") else "JOBS", help="7, 3-9, @"
+        )
     _OPTIONS[name](parser)
     options = parser.parse_args(words[1:])
     with Client() as client:
@@ -96,9 +94,17 @@ def _log(client: Client, options: argparse.Namespace) -> int:
     return 0
 
 
+def _attach_options(parser: Parser) -> None:
+    add = parser.add_argument
+    add("-r", "--read-only", action="store_true", help="look, and send nothing")
+    add("--tmux", action="store_true", help="in a tmux session, which stays after the job's end")
+
+
 def _attach(client: Client, options: argparse.Namespace) -> int:
-    following.follow(single(client, options.job), client, sys.stdout.buffer)
-    return 0
+    record = client.job(single(client, options.job))
+    if options.tmux:
+        return viewing.show(record, client, read_only=options.read_only)
+    return attaching.stay(record, client, read_only=options.read_only)
 
 
 def _show(client: Client, options: argparse.Namespace) -> int:
@@ -161,7 +167,7 @@ def _release(client: Client, options: argparse.Namespace) -> int:
 
 def _wrong_state(client: Client, job_id: int, done: str, needed: str) -> str | None:
     try:
-        found = state(client.job(job_id))
+        found = dialect.state(client.job(job_id))
     except Refusal as error:
         if error.status != 404:
             raise
@@ -184,7 +190,7 @@ def _update(client: Client, options: argparse.Namespace) -> int:
     for job_id in ids:
         try:
             record = client.job(job_id)
-            found = state(record)
+            found = dialect.state(record)
             if found not in ("Queued", "Hold"):
                 raise Failure(f"Job {job_id} is in state '{found}' and cannot be updated")
             changes, names = revision.changes(options, record, os.getcwd())
@@ -212,13 +218,14 @@ def _no_options(parser: Parser) -> None:
 
 
 _OPTIONS = {
-    "attach": _no_options,
+    "attach": _attach_options,
     "log": _log_options,
     "hold": _no_options,
     "release": _release_options,
     "update": revision.add_options,
     "show": _no_options,
     "redo": redo.add_options,
+    "close-sessions": closing.add_options,
 }
 _RUN = {
     "attach": _attach,
@@ -228,4 +235,5 @@ _RUN = {
     "update": _update,
     "show": _show,
     "redo": _redo,
+    "close-sessions": closing.run,
 }

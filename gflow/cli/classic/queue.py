@@ -12,7 +12,7 @@ from typing import Any
 from gflow.api import dialect
 from gflow.api.client import Client
 from gflow.api.dialect import NAMES
-from gflow.cli.classic import notation, sheet, tree
+from gflow.cli.classic import notation, sheet, tree, viewing
 from gflow.cli.command import Failure, Parser, whole
 
 Record = dict[str, Any]
@@ -48,7 +48,7 @@ def parser() -> Parser:
     add("-f", "--format", default=_DEFAULT_COLUMNS, metavar="LIST", help="columns")
     add("-g", "--group", action="store_true", help="one table per state")
     add("-t", "--tree", action="store_true", help="jobs below those they depend on")
-    add("-T", "--tmux", action="store_true", help=argparse.SUPPRESS)
+    add("-T", "--tmux", action="store_true", help="on a terminal, or shown in tmux")
     add("-o", "--output", default="table", metavar="FORMAT", help=", ".join(_FORMATS))
     add("-w", "--watch", action="store_true", help="again and again")
     add("--interval", type=whole(1, 86400), default=2, metavar="S", help="of --watch (2)")
@@ -109,10 +109,12 @@ def find(client: Client, options: argparse.Namespace) -> list[Record]:
     ids = None if options.jobs is None else set(notation.ids(options.jobs))
     names = None if options.names is None else set(_words(options.names))
     since = None if options.since is None else notation.since(options.since)
+    shown = {session.job_id for session in viewing.sessions()} if options.tmux else None
     records = [
         one
         for one in found
-        if (ids is None or one["id"] in ids)
+        if (shown is None or one["terminal_path"] is not None or one["id"] in shown)
+        and (ids is None or one["id"] in ids)
         and (names is None or dialect.run_name(one) in names)
         and (options.project is None or one["project"] == options.project)
         and (since is None or one["submitted_at"] >= since)

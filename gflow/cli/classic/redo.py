@@ -76,6 +76,7 @@ def again(record: Record) -> Record:
         "project": record["project"],
         "group": record["group"],
         "params": record["params"],
+        "pty": record["pty"],
         "labels": {**record["labels"], "run_name": "", "redone_from": str(record["id"])},
     }
     return spec
