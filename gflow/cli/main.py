@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import signal
 import sys
 from importlib import import_module
 
@@ -160,6 +161,7 @@ class _Line:
         options = self._parse(build_parser(name), arguments)
         self._as_json = options.json or self._as_json
         self._session = Session(options.runtime_dir or runtime_dir, self._as_json)
+        _take_interrupts()
         try:
             code: int = module.run(name, options, self._session)
             return code
@@ -231,6 +233,12 @@ def help_text() -> str:
         "70 a bug; run and wait: the job's own code, 128 + signal, 124 timeout, 137 out of memory.",
     ]
     return "\n".join(lines)
+
+
+def _take_interrupts() -> None:
+    """From here on Ctrl-C is the command's: what it asked for may have to be undone."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _print_error(kind: str, message: str) -> None:

@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import pwd
 import resource
+import signal
 import sys
 from typing import Any, NoReturn
 
@@ -68,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The program. Does not return."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # an exception could come out of anywhere
     options = parser().parse_args(arguments)
     tell = _Teller(options.ready_fd)
     try:

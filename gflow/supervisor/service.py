@@ -62,6 +62,7 @@ def run(
 
     Raises StoreError when the store cannot be opened.
     """
+    early = EarlyEnd()
     inherited = surroundings.limits()
     # First of all: a port that somebody else has is a reason not to start.
     loopback = bind(config["http"]["listen"]) if config["http"]["gflow_api"] else []
@@ -79,7 +80,7 @@ def run(
     gc.freeze()
     gc.enable()
     gc.set_threshold(*_COLLECT)
-    return loop.run_until_complete(Service(reactor, flags, inherited, loopback).live(ready))
+    return loop.run_until_complete(Service(reactor, flags, inherited, loopback).live(ready, early))
 
 
 def _own_name() -> str:
@@ -87,6 +88,22 @@ def _own_name() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return str(os.getuid())
+
+
+class EarlyEnd:
+    """A SIGTERM or SIGINT that comes while the state is loaded: kept for the loop.
+
+    The same signal once more ends the process at once.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, _: object) -> None:
+        self.asked = True
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Service:
@@ -133,11 +150,13 @@ class Service:
             )
         self._socket_inode = 0
 
-    async def live(self, ready: Callable[[str], None]) -> int:
+    async def live(self, ready: Callable[[str], None], early: EarlyEnd) -> int:
         """Recover, serve, end; the exit code."""
         reactor = self._reactor
         reactor.loop.add_signal_handler(signal.SIGTERM, self._ending.set)
         reactor.loop.add_signal_handler(signal.SIGINT, self._ending.set)
+        if early.asked:
+            self._ending.set()
         reactor.loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         reactor.attach()
         await reactor.attempts.recovered()

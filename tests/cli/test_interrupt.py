@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.api.fake import RunningServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def started(*words: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "gflow.cli.main", *words],
+        [sys.executable, "-c", "from gflow.cli.program import main; exit(main())", *words],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -28,6 +30,28 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+#: The program, interrupted when it imports the module that is most of it.
+_INTERRUPTED = """
+import builtins, os, signal
+from gflow.{package}.program import main
+real = builtins.__import__
+def interrupted(name, *rest):
+    if name == "gflow.{package}.main":
+        os.kill(os.getpid(), signal.SIGINT)
+    return real(name, *rest)
+builtins.__import__ = interrupted
+main()
+"""
+
+
+@pytest.mark.parametrize("package", ["cli", "supervisor"])
+def test_ctrl_c_before_anything_has_begun_says_nothing(package: str) -> None:
+    """An end, and no traceback out of an import."""
+    program = [sys.executable, "-c", _INTERRUPTED.format(package=package)]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
 
 
 def test_ctrl_c_in_run_cancels_the_job(server: RunningServer) -> None:

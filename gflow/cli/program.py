@@ -1,0 +1,20 @@
+"""``gflowctl`` from its very first statement: Ctrl-C is an end, never a traceback."""
+
+from signal import SIG_DFL, SIG_IGN, SIGINT, getsignal, signal
+
+
+def main() -> int:
+    """The exit code of the command.
+
+    While the rest is imported, and once there is an answer, Ctrl-C ends the process as it would any
+    other; in between it is the command's (``gflow.cli.main``).
+    """
+    if getsignal(SIGINT) is not SIG_IGN:
+        signal(SIGINT, SIG_DFL)
+    from gflow.cli.main import main as run
+
+    try:
+        return run()
+    finally:
+        if getsignal(SIGINT) is not SIG_IGN:
+            signal(SIGINT, SIG_DFL)
