@@ -63,5 +63,7 @@ def judge(
         return Verdict.FOREIGN
     if alive:
         return Verdict.FOLLOW
-    begun = contents.damaged or contents.get("spawning") or contents.get("started")
-    return Verdict.LOST if begun else Verdict.NEVER_STARTED
+    if contents.damaged or contents.get("spawning") or contents.get("started"):
+        return Verdict.LOST
+    # After a power cut the rest of the file may be missing.
+    return Verdict.NEVER_STARTED if same_boot else Verdict.LOST

@@ -20,7 +20,7 @@ from gflow.launching.line import LauncherEnd
 from gflow.launching.place import Place
 from gflow.launching.pool import Handle, Pool
 from gflow.launching.protocol import Message
-from gflow.launching.survey import Finding, Survey
+from gflow.launching.survey import Finding, Known, Survey
 from gflow.process import identity
 from gflow.process.table import Identity
 
@@ -241,12 +241,15 @@ class Custody:
         """What the run file says of an attempt whose shim did not say its last word."""
         survey = Survey(self._place)
         finding = survey.one(*attempt.key)
-        if finding is None and attempt.command is None:
+        begun = attempt.command is not None or survey.has_begun(attempt.key)
+        if finding is None and not begun:
             text = "cannot start: its shim ended before it began"
             self._send(about("start_failed", attempt.key, message=text, transient=True))
             return
         if finding is None:
-            finding = survey.without_file(*attempt.key, None, attempt.command)
+            boot_id = self._place.boot_id
+            command = attempt.command and (boot_id, *attempt.command)
+            finding = survey.without_file(Known(attempt.key, command=command))
         if finding.verdict in (Verdict.ENDED, Verdict.SWEEP):
             self._end(attempt, finding)
         else:

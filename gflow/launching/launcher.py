@@ -20,6 +20,7 @@ from gflow.launching import line, notice, oom, output, protocol, reader, shim
 from gflow.launching.command import Conditions
 from gflow.launching.conclusion import Conclusions
 from gflow.launching.custody import Custody, about
+from gflow.launching.ledger import Ledger
 from gflow.launching.order import Order
 from gflow.launching.place import Place
 from gflow.launching.pool import Pool
@@ -95,6 +96,7 @@ class Launcher:
             read_reports=self._reports.read,
         )
         self._reports.deliver = self._custody.pass_on
+        self._ledger = Ledger(self._place)
         self._readers = reader.Readers(self._watch, self._unwatch, self._send)
         self._conclusions = Conclusions(
             self._place, self._conditions, watch=self._watch, unwatch=self._unwatch
@@ -109,6 +111,7 @@ class Launcher:
     def serve(self) -> None:
         """Until ``stop``. Raises ChannelClosed when the supervisor is gone."""
         self._reports.open()
+        self._ledger.tend()
         while self._serving:
             self._tick(time.monotonic())
             ready = self._poll.poll(self._timeout_s(time.monotonic()))
@@ -130,6 +133,7 @@ class Launcher:
             self._heartbeat_at_s = now_s + _HEARTBEAT_S
             self._pool.expire(now_s)
             self._reports.open()
+            self._ledger.tend()
             self._conditions.oom_kills = oom.kills()
             refusal = self._place.limit_refusal
             self._send({"t": "heartbeat", "attempts": len(self._custody), "unlimited": refusal})
@@ -222,6 +226,7 @@ class Launcher:
 
     def _on_forget(self, message: Message, _: list[bytes | None]) -> None:
         key = (message["job_id"], message["attempt"])
+        self._ledger.settle(key)
         place = self._place
         notice.remove(place.reason_path(*key))
         for path in (place.run_path(*key), place.spool_path(*key), place.terminal_path(*key)):
@@ -282,12 +287,13 @@ def _conditions(settings: dict[str, Any]) -> Conditions:
 
 
 def _known(item: list[Any]) -> Known:
-    job_id, attempt, shim_identity, command = item
-    return (
-        job_id,
-        attempt,
-        tuple(shim_identity) if shim_identity else None,
+    job_id, attempt, shim_process, command, boot_id, ordered_boot_s = item
+    return Known(
+        (job_id, attempt),
+        tuple(shim_process) if shim_process else None,
         tuple(command) if command else None,
+        boot_id,
+        ordered_boot_s,
     )
 
 

@@ -196,11 +196,11 @@ def scan(active: Iterable[Job] = ()) -> bytes:
     """Report every run file (``found``), then ``scanned``.
 
     ``active``: jobs that the store says are running. Those without a run file are looked for, and
-    found as well (running, follow, lost or never_started). Not for jobs whose start this supervisor
+    found as well (running, follow, lost or never_started), and so are attempts that began although
+    the store does not know it. Not for jobs whose start this supervisor
     has sent and got no answer to: send that again instead.
     """
-    known = [[job.id, job.attempt, _pair(job.shim), _pair(job.process)] for job in active]
-    return protocol.pack({"t": "scan", "known": known})
+    return protocol.pack({"t": "scan", "known": [_known(job) for job in active]})
 
 
 def read_file(
@@ -240,8 +240,13 @@ def _reader(reader: tuple[str, int, int] | None) -> Message:
     return dict(zip(("user", "uid", "gid"), reader)) if reader else {}
 
 
-def _pair(process: Process | None) -> list[int] | None:
-    return [process.pid, process.start_ticks] if process else None
+def _known(job: Job) -> list[object]:
+    seen = [_parts(job.shim), _parts(job.process)]
+    return [job.id, job.attempt, *seen, job.boot_id, job.started_boot_s]
+
+
+def _parts(process: Process | None) -> list[object] | None:
+    return [process.boot_id, process.pid, process.start_ticks] if process else None
 
 
 # --- reports -------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ from gflow.launching.cgroup import Group
 from gflow.launching.command import CannotStart, Conditions, Program
 from gflow.launching.ending import Ending
 from gflow.launching.journal import Journal
+from gflow.launching.ledger import Ledger
 from gflow.launching.line import ShimEnd
 from gflow.launching.order import Order
 from gflow.launching.place import Place
@@ -119,6 +120,7 @@ class Shim:
         self._journal = Journal(place.run_path(order.job_id, order.attempt))
         self._identity = itself
         self._arrears = arrears
+        self._ledger = Ledger(place)
         self._reporter = Reporter(place.reports, order.job_id, order.attempt)
         self._command = -1
         self._oom_kills: int | None = None
@@ -157,6 +159,11 @@ class Shim:
         order, place = self._order, self._place
         if not self._journal.begin():
             return False
+        try:
+            self._ledger.begin((order.job_id, order.attempt))
+        except OSError as error:
+            message = f"cannot start: {self._ledger.path}: {error.strerror}"
+            raise CannotStart(message, transient=True) from None
         if lock_fd is not None:
             os.close(lock_fd)
         group = place.group(order.job_id, order.attempt)
@@ -251,6 +258,7 @@ class Shim:
         ending.end_rest()
         facts = {"message": str(error), "transient": error.transient, "hold": error.hold}
         if error.transient:
+            self._ledger.settle((self._order.job_id, self._order.attempt))
             self._journal.discard()  # the same attempt may be tried again
         else:
             self._journal.note("failed", facts)

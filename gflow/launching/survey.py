@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from gflow.launching import adoption, runfile, tree
 from gflow.launching.adoption import Verdict
 from gflow.launching.cgroup import Group
+from gflow.launching.ledger import Entries, Key, Ledger
 from gflow.launching.place import Place
 from gflow.launching.protocol import Message
 from gflow.launching.runfile import Contents
 from gflow.process import identity, table
 from gflow.process.table import Entry, Identity, Table
 
-#: What the supervisor knows of an attempt that should be running: job id, attempt, shim, command.
-Known = tuple[int, int, Identity | None, Identity | None]
+
+class Known(NamedTuple):
+    """What the supervisor knows of an attempt; nothing but the key where it does not."""
+
+    key: Key
+    #: Where its shim and its command were seen: (boot id, pid, start ticks).
+    shim: tuple[str, int, int] | None = None
+    command: tuple[str, int, int] | None = None
+    #: Boot and moment (boot clock) of the order to start it.
+    boot_id: str | None = None
+    ordered_boot_s: float | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether one of its processes was seen."""
+        return self.shim is not None or self.command is not None
 
 
 class Finding:
@@ -83,19 +99,23 @@ class Survey:
         self._marks: dict[str, list[Entry]] = {}
         #: Shims that are known to be about the attempt of some run file.
         self._busy: set[Identity | None] = set()
+        self._entries: Entries | None = None
 
     def all(self, known: Iterable[Known] = ()) -> Iterator[Finding]:
-        """Every run file, then those of ``known`` that have none."""
+        """Every run file, then those of ``known``, and of all that began, that have none."""
         seen = set()
-        for job_id, attempt in run_files(self._place.runs):
-            finding = self.one(job_id, attempt)
+        for key in run_files(self._place.runs):
+            finding = self.one(*key)
             if finding is not None:
-                seen.add((job_id, attempt))
+                seen.add(key)
                 self._busy.add(finding.shim)
                 yield finding
-        for job_id, attempt, shim, command in known:
-            if (job_id, attempt) not in seen:
-                yield self.without_file(job_id, attempt, shim, command)
+        told = {one.key: one for one in known}
+        begun = self._ledger().begun
+        for key in [*told, *sorted(begun.difference(told))]:
+            if key not in seen:
+                # A shim that begins just now made its run file before it wrote to the ledger.
+                yield self.one(*key) or self.without_file(told.get(key) or Known(key))
 
     def one(self, job_id: int, attempt: int) -> Finding | None:
         """What the run file of this attempt says; None: there is none."""
@@ -121,24 +141,43 @@ class Survey:
         shim = _holder(contents, path) if locked else None
         return Finding(job_id, attempt, verdict, contents, shim, command)
 
-    def without_file(
-        self,
-        job_id: int,
-        attempt: int,
-        shim: Identity | None,
-        command: Identity | None,
-    ) -> Finding:
-        """An attempt whose run file is gone (or never was there)."""
+    def has_begun(self, key: Key) -> bool:
+        """Whether an attempt without a run file has begun all the same."""
+        return key in self._ledger().begun
+
+    def without_file(self, known: Known) -> Finding:
+        """An attempt whose run file is gone, or never was there."""
         contents = Contents({}, damaged=True)
+        job_id, attempt = key = known.key
+        shim, command = self._here(known.shim), self._here(known.command)
         if shim is not None and shim not in self._busy and _is_alive(shim):
             return Finding(job_id, attempt, Verdict.RUNNING, contents, shim, command)
         if self._find_members(job_id, attempt, command, self._place.group(job_id, attempt)):
             verdict = Verdict.FOLLOW
-        elif command is not None or shim is not None:
+        elif known.has_begun or not self._is_ruled_out(key, known):
             verdict = Verdict.LOST
         else:
             verdict = Verdict.NEVER_STARTED
         return Finding(job_id, attempt, verdict, contents, None, command)
+
+    def _is_ruled_out(self, key: Key, known: Known) -> bool:
+        ordered_s = known.ordered_boot_s
+        return (
+            ordered_s is not None
+            and known.boot_id == self._place.boot_id
+            and self._ledger().rules_out(key, ordered_s)
+        )
+
+    def _here(self, process: tuple[str, int, int] | None) -> Identity | None:
+        """The identity of a process of this boot."""
+        if process is None or process[0] != self._place.boot_id:
+            return None
+        return process[1:] if tree.is_possible(process[1:]) else None
+
+    def _ledger(self) -> Entries:
+        if self._entries is None:
+            self._entries = Ledger(self._place).read()
+        return self._entries
 
     def members(self, job_id: int, attempt: int, command: Identity | None) -> list[Entry]:
         """What lives of an attempt whose shim is dead."""

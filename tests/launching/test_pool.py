@@ -247,7 +247,9 @@ def test_a_busy_shim_does_not_vouch_for_an_earlier_attempt(launcher: Driver) -> 
     launcher.start("sleep", "1000", job_id=2)
     assert shim_of(launcher, 2) == shim
     launcher.run_file(1).unlink()
-    launcher.send(protocol.pack({"t": "scan", "known": [[1, 1, shim, None]]}))
+    boot_id = identity.boot_id()
+    known = [1, 1, [boot_id, *shim], None, boot_id, None]
+    launcher.send(protocol.pack({"t": "scan", "known": [known]}))
     assert launcher.wait_for("found", job_id=1)["verdict"] == "lost"
 
 

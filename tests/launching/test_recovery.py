@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ import pytest
 from gflow.launching import protocol, runfile
 from gflow.process import identity
 from tests.launching.driver import Driver, until
+
+BOOT = identity.boot_id()
 
 
 def scan(launcher: Driver, *known: list[object]) -> list[dict[str, object]]:
@@ -22,6 +25,23 @@ def scan(launcher: Driver, *known: list[object]) -> list[dict[str, object]]:
     found = [launcher.wait_for("found") for _ in range(count)]
     assert len(found) == count
     return found
+
+
+def known(
+    shim: list[int] | None = None,
+    process: list[int] | None = None,
+    *,
+    boot_id: str = BOOT,
+    ordered_boot_s: float | None = None,
+) -> list[object]:
+    """What the supervisor knows of the first attempt of job 1."""
+    seen = [one and [boot_id, *one] for one in (shim, process)]
+    return [1, 1, *seen, boot_id, ordered_boot_s]
+
+
+def boot_s() -> float:
+    """This moment."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def replace(launcher: Driver) -> None:
@@ -366,7 +386,7 @@ def test_a_running_job_without_a_run_file_is_found(launcher: Driver) -> None:
     started = launcher.wait_for("started")
     launcher.run_file().unlink()
     replace(launcher)
-    (found,) = scan(launcher, [1, 1, started["shim"], started["process"]])
+    (found,) = scan(launcher, known(started["shim"], started["process"]))
     assert (found["verdict"], found["process"]) == ("running", started["process"])
     launcher.ask("kill", grace_period_s=1.0)
     assert launcher.wait_for("exited")["signal"] == signal.SIGTERM
@@ -374,21 +394,74 @@ def test_a_running_job_without_a_run_file_is_found(launcher: Driver) -> None:
 
 def test_a_job_of_which_nothing_is_left_is_lost(launcher: Driver) -> None:
     """It had started, and neither a run file nor a process is there."""
-    (found,) = scan(launcher, [1, 1, [2**22 + 1, 5], [2**22 + 2, 5]])
+    (found,) = scan(launcher, known([2**22 + 1, 5], [2**22 + 2, 5]))
     assert found["verdict"] == "lost"
 
 
 @pytest.mark.parametrize("nobody", [[0, 0], [0, 5], [1, 1], [2, 1], [-1, 1]])
 def test_zeros_in_a_record_name_nobody(launcher: Driver, nobody: list[int]) -> None:
     """A restored record does not know its processes: session 0 is not that of a job."""
-    (found,) = scan(launcher, [1, 1, nobody, nobody])
+    (found,) = scan(launcher, known(nobody, nobody))
     assert found["verdict"] == "lost"
 
 
+def test_processes_of_another_boot_are_not_ours(launcher: Driver) -> None:
+    """The same pid and ticks after a reboot are another process: it is not touched."""
+    launcher.start("sleep", "1000", job_id=2)
+    other = launcher.wait_for("started")["process"]
+    found = scan(launcher, known(other, other, boot_id="another"))
+    assert [one["verdict"] for one in found if one["job_id"] == 1] == ["lost"]
+
+
 def test_a_start_that_left_nothing_never_happened(launcher: Driver) -> None:
-    """No run file, no process, and nobody ever reported one: it may be made again."""
-    (found,) = scan(launcher, [1, 1, None, None])
+    """No run file, no process, and the ledger does not list it: it may be made again."""
+    scan(launcher)
+    (found,) = scan(launcher, known(ordered_boot_s=boot_s()))
     assert found["verdict"] == "never_started"
+
+
+def test_after_a_reboot_nothing_is_proved(launcher: Driver) -> None:
+    """The name of the run file may not have reached the disk: the attempt may have run."""
+    scan(launcher)
+    (found,) = scan(launcher, known(boot_id="another", ordered_boot_s=boot_s()))
+    assert found["verdict"] == "lost"
+
+
+def test_without_a_ledger_nothing_is_proved(launcher: Driver) -> None:
+    """It was deleted, and whatever had begun is not listed in the next one."""
+    ordered_boot_s = boot_s()
+    scan(launcher)
+    (launcher.state_dir / "attempts").unlink()
+    replace(launcher)
+    (found,) = scan(launcher, known(ordered_boot_s=ordered_boot_s))
+    assert found["verdict"] == "lost"
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_what_began_and_has_no_run_file_is_lost(launcher: Driver, told: bool) -> None:
+    """Whether the store knows of the order or not: it must not begin again."""
+    ordered_boot_s = boot_s()
+    run_and_stop(launcher)
+    shutil.rmtree(launcher.state_dir / "runs")
+    (found,) = scan(launcher, *([known(ordered_boot_s=ordered_boot_s)] if told else []))
+    assert (found["job_id"], found["attempt"], found["verdict"]) == (1, 1, "lost")
+
+
+def test_what_is_forgotten_is_not_looked_for(launcher: Driver) -> None:
+    """Its end is durable elsewhere."""
+    run_and_stop(launcher)
+    launcher.ask("forget")
+    assert scan(launcher) == []
+    replace(launcher)
+    assert scan(launcher) == []
+
+
+def test_what_could_not_start_has_not_begun(launcher: Driver) -> None:
+    """Nothing of it is left behind: the same attempt may be made again."""
+    launcher.start("/bin/true", prolog="/bin/false")
+    assert launcher.wait_for("start_failed")["transient"]
+    replace(launcher)
+    assert scan(launcher) == []
 
 
 # --- other machines, boots, processes ------------------------------------------------------------

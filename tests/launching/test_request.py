@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from gflow.launching import protocol, request
 from gflow.model import event
 from gflow.model.action import Kill, Signal, Start
 from gflow.model.job import Job, Process, Spec
+from gflow.process import identity
 from tests.launching.driver import Driver
 
 
@@ -88,9 +90,12 @@ def test_a_found_running_job_is_adopted(launcher: Driver) -> None:
 def test_active_jobs_without_a_trace_are_judged(launcher: Driver) -> None:
     """Those that had started are lost; those that had not never did."""
     process = Process("boot", 2**22 + 1, 1)
+    launcher.ask("scan", known=[])
+    launcher.wait_for("scanned")
+    now_s, boot_id = time.clock_gettime(time.CLOCK_BOOTTIME), identity.boot_id()
     jobs = [
-        Job(1, spec("x"), 0.0, attempt=1, process=process),
-        Job(2, spec("x"), 0.0, attempt=3),
+        Job(1, spec("x"), 0.0, attempt=1, process=process, boot_id="boot"),
+        Job(2, spec("x"), 0.0, attempt=3, boot_id=boot_id, started_boot_s=now_s),
     ]
     launcher.send(request.scan(jobs))
     events = {}

@@ -12,6 +12,7 @@ from typing import Any
 from gflow.launching import adoption
 from gflow.launching.adoption import Verdict
 from gflow.launching.custody import Custody
+from gflow.launching.ledger import Entries
 from gflow.launching.runfile import Contents
 from gflow.model.action import Action, Start
 from gflow.model.event import Event, Exited, Gone, Lost
@@ -22,6 +23,7 @@ from gflow.persistence.store import Store
 from gflow.scheduling.scheduler import Scheduler
 from gflow.supervisor.attempt import Attempts
 from gflow.supervisor.launcher_port import LauncherPort
+from tests.simulation.launcher import SimulatedLedger
 from tests.simulation.machine import Machine
 from tests.simulation.supervisor import Replacement
 from tests.simulation.witness import WitnessedScheduler
@@ -113,6 +115,12 @@ def lock_not_looked_at() -> Canary:
     return [(adoption, "judge", judge)]
 
 
+def ledger_not_read() -> Canary:
+    """What has no run file is believed never to have begun."""
+    nothing = Entries(set(), 0.0)
+    return [(SimulatedLedger, "read", lambda _: nothing)]
+
+
 CANARIES: dict[str, Callable[[], Canary]] = {
     canary.__name__.replace("_", "-"): canary
     for canary in (
@@ -123,5 +131,6 @@ CANARIES: dict[str, Callable[[], Canary]] = {
         unknown_end_is_success,
         run_file_deleted_early,
         lock_not_looked_at,
+        ledger_not_read,
     )
 }

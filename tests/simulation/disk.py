@@ -191,6 +191,8 @@ class Disk:
         """What was not synced is there, or not, sector by sector."""
         now = self._image()
         in_commit = self._before is not None
+        # Nobody has looked yet at what the last death left.
+        unseen = self._store is None
         before = self._before or now
         if self._relaxed and self._synced is not None:
             before = self._synced
@@ -206,7 +208,7 @@ class Disk:
                 kept["state.db-wal"] = self._sectors(before, now, "state.db-wal")
         self._close()
         self._put_back(kept)
-        self._forget_faults(keep_before=in_commit or self._relaxed)
+        self._forget_faults(keep_before=in_commit or unseen or self._relaxed)
 
     def closed(self) -> None:
         """The store was closed by its own means."""

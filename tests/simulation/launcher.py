@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from types import SimpleNamespace
 from typing import Any, cast
 
-from gflow.launching import launcher, protocol, reader
+from gflow.launching import launcher, ledger, protocol, reader
 from gflow.launching.custody import Custody
+from gflow.launching.ledger import Entries, Ledger
 from gflow.launching.order import Order
+from gflow.launching.place import Place
 from gflow.launching.pool import Pool
 from gflow.launching.report import Reports
 from gflow.launching.survey import Finding
@@ -36,6 +39,28 @@ class _Reports(Reports):
 
     def open(self) -> None:
         self._fd = 0
+
+
+class SimulatedLedger(Ledger):
+    """Keeps its lines on the machine."""
+
+    machine: Machine = cast(Any, None)
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def read(self) -> Entries:
+        return ledger.parse(self.machine.ledger, self._place)
+
+    def tend(self) -> None:
+        entries, machine = self.read(), self.machine
+        if entries.complete_since_s is None or machine.draw.random() < 0.01:
+            machine.ledger = ledger.compose(entries, self._place, machine.clock.boot_s)
+
+    def _append(self, line: bytes) -> None:
+        if self.machine.disk.no_room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.machine.ledger += line
 
 
 class _Custody(Custody):
@@ -71,6 +96,7 @@ class LauncherProcess(launcher.Launcher):
         )
         self._custody.machine = machine
         self._reports.deliver = self._custody.pass_on
+        self._ledger = SimulatedLedger(self._place)
         self._readers = reader.Readers(self._watch, self._unwatch, self._send)
         self._heartbeat_at_s = 0.0
         self._serving = True
@@ -100,6 +126,7 @@ class LauncherProcess(launcher.Launcher):
                 self._begun = True
                 machine.reports = b""
                 self._reports.open()
+                self._ledger.tend()
             self._tick(machine.clock.boot_s)
             choices = [self._reports.read] if machine.reports else []
             choices += [self._callbacks[fd] for fd in self._callbacks if machine.has_ended(fd)]

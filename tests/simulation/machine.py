@@ -6,7 +6,7 @@ import json
 import random
 from typing import Any
 
-from gflow.launching import protocol, runfile
+from gflow.launching import ledger, protocol, runfile
 from gflow.launching.order import Order
 from gflow.launching.place import Place
 from gflow.process.table import Identity
@@ -48,6 +48,10 @@ class Machine:
         self.watchers: dict[int, Watcher] = {}
         #: What shims exited with, by pid; no entry: 0.
         self.exit_codes: dict[int, int] = {}
+        #: What the ledger of attempts says.
+        self.ledger = b""
+        #: Attempts whose run files somebody deleted.
+        self._deleted: set[Key] = set()
         #: What is in the FIFO; None: no launcher holds it.
         self.reports: bytes | None = None
         #: What the launcher is about to fork.
@@ -131,8 +135,20 @@ class Machine:
         if found is not None:
             found.deleted = True
 
+    def delete_run_files(self) -> None:
+        """Somebody deletes one of them, or all: of some ends nobody will know."""
+        keys = list(self.run_files)
+        if keys and self.draw.random() < 0.3:
+            keys = [self.draw.choice(keys)]
+        for key in keys:
+            self.delete(key)
+            self._deleted.add(key)
+            if key in self.commands:
+                self.commands[key].unwatched = True
+
     def power_was_cut(self) -> None:
         """Everything is dead; run files are what was synced and some of the rest."""
+        self.ledger = self.ledger[: self.draw.randint(0, len(self.ledger))]
         for command in self.commands.values():
             if command.alive:
                 command.running, command.children, command.unwatched = False, 0, True
@@ -145,6 +161,10 @@ class Machine:
                 del self.run_files[key]
                 if key in self.commands:
                     self.commands[key].forgotten = True
+        listed = ledger.parse(self.ledger, self.place).begun
+        for key in self._deleted.difference(listed):
+            if key in self.commands:
+                self.commands[key].forgotten = True
         self._boots += 1
         self.clock.reboot()
         self.place = place_of(self.disk.folder, f"boot-{self._boots}")

@@ -83,6 +83,12 @@ class PersisterProcess(persister.Persister):
     def turn(self) -> None:
         """One turn of its loop, or all that comes before the first. Raises PowerCut."""
         try:
+            self._live()
+        except Died:
+            self._leave("SIGKILL")
+
+    def _live(self) -> None:
+        try:
             if self._begun:
                 self._turn(0)
             else:
@@ -97,8 +103,6 @@ class PersisterProcess(persister.Persister):
         except persister._SupervisorGone:
             self._committer.last_attempt()
             self._leave("exit 0")
-        except Died:
-            self._leave("SIGKILL")
 
     def kill(self) -> None:
         """SIGKILL between two turns."""

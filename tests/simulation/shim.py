@@ -136,6 +136,7 @@ class Shim(Watcher):
         if machine.disk.no_room:
             self._cannot_start("no space left on device", transient=True)
             return
+        machine.ledger += b"\n+%d.%d\n" % self.key
         place, order = machine.place, self._order
         self.run_file = machine.run_files[self.key] = RunFile(self)
         self.newborn = False
@@ -168,6 +169,7 @@ class Shim(Watcher):
             assert self.run_file is not None
             self.run_file.append("spawning", {})
             self.command = machine.exec(self._order)
+            self.command.unwatched = self.run_file.deleted
             self._phase = Phase.TELL_STARTED
             if self._pending is not None:
                 self.signal(*self._pending)
@@ -175,6 +177,7 @@ class Shim(Watcher):
     def _cannot_start(self, message: str, *, transient: bool) -> None:
         facts = {"message": message, "transient": transient}
         if self.run_file is not None and transient:
+            self.machine.ledger += b"\n-%d.%d\n" % self.key
             self.machine.delete(self.key)
         elif self.run_file is not None:
             self.run_file.append("failed", facts)

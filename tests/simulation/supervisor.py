@@ -24,7 +24,7 @@ from gflow.supervisor.reactor import Reactor
 from tests.simulation.child import IdleProcess, SimulatedChild
 from tests.simulation.clock import Clock, RestlessClock
 from tests.simulation.disk import Disk, SimulatedBallast
-from tests.simulation.launcher import LauncherProcess, SimulatedSystem
+from tests.simulation.launcher import LauncherProcess, SimulatedLedger, SimulatedSystem
 from tests.simulation.loop import Loop
 from tests.simulation.machine import CPUS, GPUS, Machine
 from tests.simulation.persister import PersisterProcess
@@ -187,6 +187,8 @@ def seams(
         (custody, "_send_signal", machine.signal_fd),
         (custody, "_has_ended", machine.has_ended),
         (report, "os", system),
+        (survey, "Ledger", SimulatedLedger),
+        (SimulatedLedger, "machine", machine),
         (survey, "runfile", system),
         (survey, "identity", system),
         (survey, "run_files", lambda _: sorted(machine.run_files)),

@@ -1,4 +1,4 @@
-"""The checks can fail: every bug on purpose is caught within a few histories."""
+"""The checks can fail: every bug on purpose is caught within some histories."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from tests.simulation.canary import CANARIES
 from tests.simulation.world import World
 
-_HISTORIES = 60
+_HISTORIES = 200
 
 
 @pytest.mark.timeout(120)

@@ -221,6 +221,11 @@ class World:
         if alive:
             self.draw.choice(alive).die()
 
+    def _delete_run_files(self) -> None:
+        if self.draw.random() < 0.7:
+            self._kill_all()  # so that nobody remembers what they said
+        self.machine.delete_run_files()
+
     def _stop_process(self) -> None:
         processes = self._processes()
         if processes:
@@ -372,6 +377,7 @@ _FAULTS: tuple[Callable[[World], None], ...] = (
     World._kill_launcher,
     World._kill_all,
     World._kill_shim,
+    World._delete_run_files,
     World._stop_process,
     World._continue_all,
     World._fill_disk,
