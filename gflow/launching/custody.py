@@ -26,6 +26,8 @@ from gflow.process.table import Identity
 
 #: How often, and how far apart, a run file is looked at whose shim dies at that moment.
 _LOOKS, _LOOK_AGAIN_S = 50, 0.01
+#: When a follower is tried again after the system had no process for it.
+_FOLLOW_AGAIN_S = 1.0
 _SHIM_LIVES = (Verdict.RUNNING, Verdict.COMPLETING)
 
 #: (job id, attempt).
@@ -91,6 +93,9 @@ class Custody:
         self._send = send
         self._read_reports = read_reports
         self._attempts: dict[Key, Attempt] = {}
+        #: Attempts for which no process could be had to follow them, and the grace period of a kill
+        #: that was asked for meanwhile.
+        self._unfollowed: dict[Key, float | None] = {}
         #: Monotonic time at which ``lose_patience`` has something to do.
         self.impatient_at_s = math.inf
 
@@ -126,6 +131,8 @@ class Custody:
             self.tell_truth(key)
             attempt = self._attempts.get(key)
         if attempt is None:
+            if key in self._unfollowed:
+                self._unfollowed[key] = grace_period_s
             return
         # The shim counts the grace period of its order by itself; a shorter one is counted here.
         self._hurry(attempt, signal.SIGTERM if grace_period_s > 0 else signal.SIGINT)
@@ -133,8 +140,17 @@ class Custody:
         self.impatient_at_s = min(self.impatient_at_s, attempt.kill_at_s)
 
     def lose_patience(self, now_s: float) -> None:
-        """Hurry shims whose grace period is over; kill those that hang before their command."""
+        """Hurry shims whose grace period is over; kill those that hang before their command.
+
+        And look again at attempts that nobody follows.
+        """
         self.impatient_at_s = math.inf
+        unfollowed, self._unfollowed = self._unfollowed, {}
+        for key, grace_period_s in unfollowed.items():
+            if grace_period_s is None:
+                self.tell_truth(key)
+            else:
+                self.kill(key, grace_period_s)
         for attempt in self._attempts.values():
             if attempt.kill_at_s is None:
                 continue
@@ -271,12 +287,13 @@ class Custody:
     # --- what is found ---
 
     def tell_truth(self, key: Key) -> None:
-        """What the run file says; nothing while a shim is about to write it."""
-        finding = Survey(self._place).one(*key)
+        """What the run file says, or the process table; nothing while a shim is about to begin."""
+        survey = Survey(self._place)
+        finding = survey.one(*key)
+        if finding is None and key not in self._attempts:
+            finding = survey.without_file(Known(key))
         if finding is not None:
             self.settle(finding)
-        elif key not in self._attempts:
-            self._send(about("lost", key, message="nothing of it was found"))
 
     def settle(self, finding: Finding) -> None:
         """Tell what was found, and have somebody watch what lives."""
@@ -308,11 +325,16 @@ class Custody:
 
     def _follow(self, finding: Finding) -> None:
         """Put a follower in the place of a shim that was killed."""
-        subject = follower.Subject(finding)
-        pid = os.fork()
+        subject, key = follower.Subject(finding), (finding.job_id, finding.attempt)
+        try:
+            pid = os.fork()
+        except OSError:
+            self._unfollowed.setdefault(key, None)
+            self.impatient_at_s = min(self.impatient_at_s, time.monotonic() + _FOLLOW_AGAIN_S)
+            return
         if pid == 0:
             follower.run(subject, self._place)
-        attempt = self.adopt_child((finding.job_id, finding.attempt), pid)
+        attempt = self.adopt_child(key, pid)
         attempt.command = finding.command
         attempt.exit_told = finding.verdict is Verdict.SWEEP
         attempt.follows = True

@@ -136,8 +136,6 @@ class LauncherProcess(launcher.Launcher):
                 machine.draw.choice(choices)()
         except ChannelClosed:
             self.end("exit 0")
-        except BlockingIOError:
-            self.end("exit 1")  # no process to be had for a follower; the next one tries again
         if not self._serving:
             self.end("exit 0")
 
