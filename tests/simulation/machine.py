@@ -219,7 +219,7 @@ class Machine:
 
     def unlink(self, path: str) -> None:
         """os.unlink of a run file or of a script."""
-        if "/runs/" in path:
+        if "/runs/" in path and path.rpartition(".")[2].isdecimal():
             self.delete(key_of(path))
 
     def members(self, job_id: int, attempt: int) -> list[Any]:
