@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 from uuid import uuid4
 
 from aiohttp import web
@@ -16,7 +14,8 @@ from aiohttp import web
 from gflow.api.operations import Operations
 from gflow.api.server import Limits
 from gflow.api.server.body import dumps
-from gflow.api.server.stream import Streams
+from gflow.api.server.connection import Connection as AnyConnection
+from gflow.api.server.front import Front
 from gflow.compat.connection import UNKNOWN_GROUP, Connection, Gate
 from gflow.compat.job_route import JobRoutes
 from gflow.compat.machine_route import MachineRoutes
@@ -30,7 +29,6 @@ _LOOPBACK = (("::1", socket.AF_INET6), ("127.0.0.1", socket.AF_INET))
 _HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 #: The reference's limit.
 _BODY_BYTES = 2 << 20
-_KIND_STATUS = Refused.HTTP_STATUS
 
 
 def bind(listen: str) -> list[socket.socket]:
@@ -76,8 +74,10 @@ def _bound(address: str, family: int, port: int) -> socket.socket:
     return made
 
 
-class CompatServer:
+class CompatServer(Front):
     """HTTP as the reference speaks it. Arguments are those of ``api.server.Server``."""
+
+    connection_class = Connection
 
     def __init__(
         self,
@@ -88,98 +88,52 @@ class CompatServer:
         allowed_uids: frozenset[int] | None,
         gpu_strategy: str = "sequential",
     ) -> None:
+        limits = replace(limits, body_bytes=_BODY_BYTES)
+        self._door = Gate(limits, allowed_uids, operations.user_name)
+        super().__init__(self._door, log=log)
         self._operations = operations
-        self._limits = replace(limits, body_bytes=_BODY_BYTES)
-        self._streams = Streams()
-        self._log = log
-        self._logger = logging.Logger("gflow.compat", logging.CRITICAL)
-        self._gate = Gate(self._limits, allowed_uids, operations.user_name)
-        app = web.Application(client_max_size=_BODY_BYTES, middlewares=[self._guard])
-        app.add_routes(JobRoutes(operations, self._limits).table())
-        app.add_routes(MachineRoutes(operations, self._limits, self._streams, gpu_strategy).table())
-        app.add_routes(PolicyRoutes(operations, self._limits).table())
-        self._runner = web.AppRunner(app, access_log=None, logger=self._logger)
-        self._listeners: list[asyncio.Server] = []
+        self._routes = [
+            *JobRoutes(operations, limits).table(),
+            *MachineRoutes(operations, limits, self.streams, gpu_strategy).table(),
+            *PolicyRoutes(operations, limits).table(),
+        ]
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Accept on sockets of :func:`bind`; the server owns them from here on."""
-        await self._runner.setup()
+        await self.serve(self._routes)
         loop = asyncio.get_running_loop()
         for one in sockets:
-            self._listeners.append(
-                await loop.create_server(self._connection, sock=one, backlog=_BACKLOG)
-            )
+            self.add_listener(await loop.create_server(self.connection, sock=one, backlog=_BACKLOG))
 
     async def close(self, grace_s: float = 5.0) -> None:
-        """Accept no more, end streams, let requests finish for ``grace_s``."""
-        for listener in self._listeners:
-            listener.close()
-        self._streams.close()
-        if self._runner.server is not None:
-            await self._runner.server.shutdown(grace_s)
-        await self._runner.cleanup()
-        self._gate.close()
+        """As every server, and ask the kernel for nobody any more."""
+        await super().close(grace_s)
+        self._door.close()
 
-    def _connection(self) -> Connection:
-        server = self._runner.server
-        assert server is not None, "start comes first"
-        return Connection(
-            self._gate,
-            server,
-            loop=asyncio.get_running_loop(),
-            access_log=None,
-            logger=self._logger,
-            tcp_keepalive=False,
-            keepalive_timeout=self._limits.idle_timeout_s,
-            lingering_time=1.0,
-            auto_decompress=False,
-        )
-
-    @web.middleware
-    async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        connection = request.protocol
-        assert isinstance(connection, Connection)
-        connection.busy()
-        try:
-            response = await self._answer(request, connection, handler)
-        finally:
-            connection.idle()
-        if not response.prepared:
-            response.headers["x-request-id"] = str(uuid4())
-        return response
-
-    async def _answer(
-        self, request: web.Request, connection: Connection, handler: Any
-    ) -> web.StreamResponse:
-        try:
-            check_origin(request)
-            await self._name(connection)
-            answer: web.StreamResponse = await handler(request)
-            return answer
-        except Problem as error:
-            if error.plain:
-                return web.Response(status=error.status, text=str(error))
-            return _error(error.status, str(error), empty=error.empty)
-        except Refused as error:
-            return _error(_KIND_STATUS[error.kind], str(error))
-        except web.HTTPException as error:
-            response = _error(error.status, _sentence(error))
-            if "Allow" in error.headers:
-                response.headers["Allow"] = error.headers["Allow"]
-            return response
-        except (ConnectionError, asyncio.CancelledError):
-            raise
-        except Exception as error:
-            self._log(f"cannot answer {request.method} {request.path[:200]!r}: {error!r}")
-            return _error(500, "the request failed; the supervisor's log says why")
-
-    async def _name(self, connection: Connection) -> None:
-        """Complete what the kernel did not tell about the peer, once per connection."""
+    async def check(self, request: web.Request, connection: AnyConnection) -> None:
+        """Refuse web pages; complete, once per connection, what the kernel did not tell."""
+        check_origin(request)
         peer = connection.peer
         assert peer is not None, "requests come from connections that were let in"
         if peer.gid == UNKNOWN_GROUP:
             name, group = await self._operations.account(peer.uid)
             connection.peer = replace(peer, user=name, gid=group)
+
+    def refuse(self, request: web.Request, error: Exception) -> web.Response:
+        """``{"error": …}``, ``null`` or text, as the reference does."""
+        if isinstance(error, Problem):
+            if error.plain:
+                return web.Response(status=error.status, text=str(error))
+            return _error(error.status, str(error), empty=error.empty)
+        if isinstance(error, Refused):
+            return _error(Refused.HTTP_STATUS[error.kind], str(error))
+        if isinstance(error, web.HTTPException):
+            return _error(error.status, _sentence(error))
+        return _error(500, "the request failed; the supervisor's log says why")
+
+    def mark(self, response: web.StreamResponse) -> None:
+        """Every answer has an id."""
+        response.headers["x-request-id"] = str(uuid4())
 
 
 def check_origin(request: web.Request) -> None:
@@ -197,10 +151,7 @@ def check_origin(request: web.Request) -> None:
 
 def _error(status: int, text: str, *, empty: bool = False) -> web.Response:
     body = b"null" if empty else dumps({"error": text})
-    response = web.Response(body=body, status=status, content_type="application/json")
-    if status == 413:
-        response.force_close()  # the rest of the body is not read
-    return response
+    return web.Response(body=body, status=status, content_type="application/json")
 
 
 def _sentence(error: web.HTTPException) -> str:

@@ -54,16 +54,26 @@ class Filter:
             if value is not None:
                 parts.append(part)
                 values.append(value)
-        for part, several in (
-            ("user = ?", self.users),
-            ("state = ?", self.states),
-            ("name GLOB ?", self.names),
-            ("project = ?", self.projects),
+        for column, several in (
+            ("user", self.users),
+            ("state", self.states),
+            ("project", self.projects),
         ):
             if several is not None:
-                parts.append(f"({' OR '.join([part] * len(several)) or '0'})")
+                parts.append(f"{column} IN ({', '.join('?' * len(several))})")
                 values.extend(several)
+        if self.names is not None:
+            parts.append(_any_of(["name GLOB ?"] * len(self.names)))
+            values.extend(self.names)
         return " AND ".join(parts), values
+
+
+def _any_of(conditions: list[str]) -> str:
+    """One of them holds; as a balanced tree, for SQLite bounds the depth of an expression."""
+    if len(conditions) < 2:
+        return conditions[0] if conditions else "0"
+    middle = len(conditions) // 2
+    return f"({_any_of(conditions[:middle])} OR {_any_of(conditions[middle:])})"
 
 
 class Search:

@@ -206,7 +206,7 @@ def test_a_waiter_that_goes_away_leaves_nothing_behind(server: RunningServer) ->
         sock.sendall(b"GET /v1/jobs/1?until=ended HTTP/1.1\r\nHost: x\r\n\r\n")
         until(lambda: 1 in server.operations._changed)
     until(lambda: server.server.connections == 0)
-    until(lambda: server.run(lambda: server.server._streams._wakes == set()))
+    until(lambda: server.run(lambda: server.server.streams._wakes == set()))
 
 
 # --- what is refused ----------------------------------------------------------------------------

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.compat.reference import Reference, free_port
+from tests.compat.reference import Reference
 from tests.system.machine import Machine
+from tools.bench.older import free_port
 
 #: The clients whose behaviour is the contract.
 _PACKAGE = "runqd==0.4.18"

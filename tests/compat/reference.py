@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,6 @@ from urllib.request import Request, urlopen
 from tests.system.machine import Machine, eventually
 
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Reference:

@@ -132,6 +132,43 @@ def test_half_a_request_changes_nothing(api: Reference) -> None:
     assert len(api.get("/jobs")) == before
 
 
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /" + b"x" * (80 << 10) + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n{}",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * (80 << 10) + b"\r\n\r\n",
+    ],
+)
+def test_what_is_no_request(api: Reference, request_bytes: bytes) -> None:
+    """400 with an error in JSON, and the connection is closed."""
+    with socket.create_connection(("127.0.0.1", api.port), timeout=30) as wire:
+        wire.sendall(request_bytes)
+        answer = b""
+        while piece := wire.recv(65536):
+            answer += piece
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.split()[1] == b"400", answer
+    assert set(json.loads(body)) == {"error"}
+
+
+@pytest.mark.parametrize("method", ["PUT", "TRACE", "PROPFIND", "DELETE"])
+def test_a_foreign_method(api: Reference, method: str) -> None:
+    """405 that says which are known."""
+    status, answer, headers = api.ask(method, "/jobs")
+    assert status == 405
+    assert set(answer) == {"error"}
+    assert set(headers["Allow"].split(",")) == {"GET", "HEAD", "POST"}
+
+
+def test_a_long_list_in_the_request_line(api: Reference) -> None:
+    """Longer than what most servers take."""
+    users = ",".join(f"user{number}" for number in range(5_000))
+    assert api.get(f"/jobs?user={users}") == []
+
+
 def test_null_clears(api: Reference) -> None:
     """PATCH with null takes a value away, and says which fields it changed."""
     job_id = submit(api, time_limit={"secs": 60, "nanos": 0}, memory_limit_mb=10, max_retries=2)
@@ -168,6 +205,7 @@ def test_huge_numbers_are_harmless(api: Reference) -> None:
 
 def test_refused_transitions(api: Reference) -> None:
     """409 with a sentence, and no event tells of a change."""
+    start = events(api, 1)[0][0]
     job_id = submit(api)
     assert api.ask("POST", f"/jobs/{job_id}/release")[0] == 409
     assert api.ask("POST", f"/jobs/{job_id}/fail")[0] == 409
@@ -176,6 +214,9 @@ def test_refused_transitions(api: Reference) -> None:
         status, answer, _ = api.ask("POST", f"/jobs/{job_id}/{action}")
         assert status == 409, action
         assert str(job_id) in answer["error"]
+    last = submit(api)
+    told = [(name, data["job_id"]) for _, name, data in events(api, 4, Last_Event_ID=start)[1:]]
+    assert told == [("job_submitted", job_id), ("job_completed", job_id), ("job_submitted", last)]
 
 
 def test_log_content(api: Reference) -> None:

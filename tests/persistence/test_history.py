@@ -157,3 +157,13 @@ def test_a_job_is_found_by_id(store: Store) -> None:
     found = history.job(store, 17)
     assert found is not None
     assert codec.decode(found) == RECORDS[17]
+
+
+def test_many_values_are_no_deep_expression(store: Store) -> None:
+    """Thousands of users and patterns: SQLite bounds the depth of what it is asked."""
+    users = (*(f"user{number}" for number in range(5_000)), "ada")
+    names = (*(f"x{number}*" for number in range(5_000)), "train-3")
+    found = pages(store, Filter(users=users, names=names))
+    wanted = {i for i, one in RECORDS.items() if one["spec"]["user"] == "ada" and i % 7 == 3}
+    assert {job_id for page in found for job_id in page} == wanted
+    assert wanted

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 #: Bench → a figure that it must show.
 EXPECTED = {
+    "compare": "submission, gbatch",
     "main": "posix_spawn",
     "monitoring": "one pass",
     "persistence": "naive blocking send",

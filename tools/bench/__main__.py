@@ -9,10 +9,11 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
-from tools.bench import main_job, monitoring, persistence, scheduling, start_up
+from tools.bench import compare, main_job, monitoring, persistence, scheduling, start_up
 from tools.bench.table import Row, render
 
 BENCHES: dict[str, Callable[..., Iterator[Row]]] = {
+    "compare": compare.run,
     "main": main_job.run,
     "monitoring": monitoring.run,
     "persistence": persistence.run,

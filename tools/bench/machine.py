@@ -180,6 +180,11 @@ def resident_bytes(pid: int) -> int:
     return _status(pid, "VmRSS:") << 10
 
 
+def peak_bytes(pid: int) -> int:
+    """Most resident memory that a process ever had (proc(5), VmHWM)."""
+    return _status(pid, "VmHWM:") << 10
+
+
 def cpu_s(pid: int) -> float:
     """Processor time of a process so far, without its children's (proc(5), utime and stime)."""
     with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
