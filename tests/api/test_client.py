@@ -137,7 +137,7 @@ def test_a_kept_connection_that_was_closed_is_made_anew(
 ) -> None:
     """An idle client does not notice that the server dropped its connection."""
     client.ping()
-    server.run(lambda: [c.transport.abort() for c in server.server._gate.open if c.transport])
+    server.run(lambda: [c.transport.abort() for c in server.server.gate.open if c.transport])
     assert client.cancel(9)["refused"]
 
 

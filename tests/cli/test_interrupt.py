@@ -79,7 +79,7 @@ def test_run_outlives_a_supervisor_that_goes_away(server: RunningServer) -> None
     """Connections that break while a job is followed are made again."""
     process = started("run", "--", "sleep", "100")
     until(lambda: 1 in server.operations._changed)
-    server.run(lambda: [c.transport.abort() for c in server.server._gate.open if c.transport])
+    server.run(lambda: [c.transport.abort() for c in server.server.gate.open if c.transport])
     server.operations.logs[1] = b"the end\n"
     until(lambda: server.server.connections)
     server.run(lambda: server.operations.end(1, "FAILED", exit_code=4))
