@@ -331,6 +331,23 @@ class Client:
         asked = {"since": since, "before": before, "user": user, "project": project}
         return self._call("GET", "/v1/report" + wire.query({"by": list(by), **asked}))
 
+    def estimates(
+        self,
+        *,
+        by: Sequence[str] = ("user",),
+        since: float | None = None,
+        before: float | None = None,
+        user: str | None = None,
+        project: str | None = None,
+    ) -> Record:
+        """How good predicted starts were: ``{"by", "rows", "looked_at", "complete"}``.
+
+        A row: ``jobs``, of them ``on_time`` (within a minute), ``early``, ``late``; the errors'
+        ``median_error_s`` (later is above 0), and the ``median_s`` and ``p90_s`` of their sizes.
+        """
+        asked = {"since": since, "before": before, "user": user, "project": project}
+        return self._call("GET", "/v1/report/estimates" + wire.query({"by": list(by), **asked}))
+
     # --- the service ------------------------------------------------------------------------
 
     def status(self) -> Record:

@@ -267,6 +267,23 @@ class Operations(Protocol):
         """``{"by": […], "rows": […]}``: sums over ended jobs; a row per group, in their order."""
         ...
 
+    async def estimates(
+        self,
+        peer: Peer,
+        *,
+        by: Sequence[str],
+        since: float | None,
+        before: float | None,
+        user: str | None,
+        project: str | None,
+    ) -> Record:
+        """How good predicted starts of ended jobs were.
+
+        ``{"by", "rows", "looked_at", "complete"}``; a row per group: jobs, on_time, early, late,
+        median_error_s, median_s, p90_s.
+        """
+        ...
+
     async def metrics(self, peer: Peer) -> str:
         """Figures in Prometheus' text format."""
         ...

@@ -28,7 +28,12 @@ _MARGIN = 1.2
 def configure(name: str, parser: Parser) -> None:
     """Options."""
     add = parser.add_argument
-    add("what", nargs="*", metavar="efficiency JOB", help="how jobs used what they asked for")
+    add(
+        "what",
+        nargs="*",
+        metavar="efficiency JOB | estimates",
+        help="how jobs used what they asked for; how good predicted starts were",
+    )
     add(
         "--by",
         default="user",
@@ -51,8 +56,13 @@ def run(name: str, options: argparse.Namespace, session: Session) -> int:
     """Fetch and print."""
     if options.what:
         word, *jobs = options.what
+        if word == "estimates" and not jobs:
+            return _estimates(options, session)
         if word != "efficiency" or not jobs:
-            raise Failure("the words are not understood: report efficiency JOB…", EXIT_USAGE)
+            raise Failure(
+                "the words are not understood: report efficiency JOB… or report estimates",
+                EXIT_USAGE,
+            )
         return _efficiency(selection.references(jobs), options, session)
     return _usage(options, session)
 
@@ -65,11 +75,8 @@ def _past(text: str) -> float:
 
 
 def _usage(options: argparse.Namespace, session: Session) -> int:
-    by = [word for word in options.by.split(",") if word]
-    since = _past(_USUAL_PERIOD) if options.since is None else options.since
-    report = session.client.report(
-        by=by, since=since, before=options.before, user=options.user, project=options.project
-    )
+    by, asked = _asked(options)
+    report = session.client.report(by=by, **asked)
     rows = report["rows"]
     if session.as_json:
         session.print_json(report)
@@ -81,6 +88,14 @@ def _usage(options: argparse.Namespace, session: Session) -> int:
         shown = [[*(str(row[word] or "-") for word in by), *_cells(row)] for row in rows]
         rendering.print_table(columns, shown)
     return 0
+
+
+def _asked(options: argparse.Namespace) -> tuple[list[str], Record]:
+    """What rows are told apart by, and which jobs count."""
+    by = [word for word in options.by.split(",") if word]
+    since = _past(_USUAL_PERIOD) if options.since is None else options.since
+    which = {"user": options.user, "project": options.project}
+    return by, {"since": since, "before": options.before, **which}
 
 
 def _cells(row: Record) -> list[str]:
@@ -110,7 +125,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Record], str]], ...] = (
 def _print_csv(rows: Sequence[Record], by: Sequence[str]) -> None:
     import csv
 
-    states = sorted({state for row in rows for state in row["states"]})
+    states = sorted({state for row in rows for state in row.get("states", ())})
     sums = [key for key in (rows[0] if rows else ()) if key not in (*by, "states")]
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([*by, *sums, *states])
@@ -123,6 +138,37 @@ def _plain(value: Any) -> str:
     """A name as a cell that no spreadsheet takes for a formula."""
     text = escape(str(value or ""))
     return f"'{text}" if text[:1] in "=+-@" and text else text
+
+
+# --- predicted starts ---------------------------------------------------------------------------
+
+
+def _estimates(options: argparse.Namespace, session: Session) -> int:
+    by, asked = _asked(options)
+    report = session.client.estimates(by=by, **asked)
+    rows = report["rows"]
+    if session.as_json:
+        session.print_json(report)
+        return 0
+    if options.csv:
+        _print_csv(rows, by)
+        return 0
+    columns = [Column(word.upper(), shrinks=True) for word in by]
+    titles = ("JOBS", "ON TIME", "EARLY", "LATE", "USUALLY", "MEDIAN", "P90")
+    columns += [Column(title, right=True) for title in titles]
+    rendering.print_table(
+        columns, [[*(str(row[word] or "-") for word in by), *_estimate_cells(row)] for row in rows]
+    )
+    if not report["complete"]:
+        session.warn(f"only the latest {report['looked_at']} jobs of that time were looked at")
+    return 0
+
+
+def _estimate_cells(row: Record) -> list[str]:
+    jobs, error_s = row["jobs"], row["median_error_s"]
+    shares = [_share(row[name], jobs) for name in ("on_time", "early", "late")]
+    usually = f"{'+' if error_s >= 0 else '-'}{format_duration(abs(error_s))}"
+    return [str(jobs), *shares, usually, *(format_duration(row[k]) for k in ("median_s", "p90_s"))]
 
 
 # --- one job ------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ from gflow.scheduling.core import Core
 from gflow.scheduling.dispatch import dispatch
 from gflow.scheduling.drain import Drained
 from gflow.scheduling.explanation import Explanation
-from gflow.scheduling.forecast import Forecast
+from gflow.scheduling.forecast import Forecast, Play
 from gflow.scheduling.load import History, load
 from gflow.scheduling.remedy import Trials
 from gflow.scheduling.settings import Settings
@@ -365,6 +365,10 @@ class Scheduler:
     def drained(self) -> Drained | None:
         """Why the machine is being drained; None: it is not."""
         return self._core.drain
+
+    def outlook(self, now: Instant) -> Play:
+        """The queue played forward as limits say, in steps; see its ``starts``."""
+        return Play(self._core, now)
 
     def forecast(self, job_id: int, now: Instant) -> Forecast:
         """When a pending job will start, to be worked out in steps; raises Refused if unknown."""

@@ -11,7 +11,7 @@ from gflow.api.operations import LogSlice, Peer, Record
 from gflow.errors import Refused
 from gflow.launching import output, request
 from gflow.model.state import TERMINAL
-from gflow.supervisor import access, report
+from gflow.supervisor import access, estimate, report
 from gflow.supervisor.change import ChangeOperations
 from gflow.supervisor.outlook import OutlookOperations
 from gflow.supervisor.policy import PolicyOperations
@@ -94,6 +94,25 @@ class SupervisorOperations(
         asked = report.question(by, since, before, name, project)
         answer = await self._reactor.persister.query("summary", asked)
         return {"by": list(by), "rows": report.rows(answer.value, by)}
+
+    async def estimates(
+        self,
+        peer: Peer,
+        *,
+        by: Sequence[str],
+        since: float | None,
+        before: float | None,
+        user: str | None,
+        project: str | None,
+    ) -> Record:
+        """How good predicted starts were, from the latest of history."""
+        filters = {
+            "since": since,
+            "until": before,
+            "users": None if user is None else [self._user_word(user)],
+            "projects": None if project is None else [project],
+        }
+        return await estimate.rows(self._reactor.persister, by, filters)
 
     async def metrics(self, peer: Peer) -> str:
         """The text of ``/v1/metrics``."""

@@ -42,6 +42,9 @@ class OutlookOperations(AdmissionOperations):
         await _finished(play)
         earliest, latest = play.expected_start or (None, None)
         record["expected_start_at"] = {"earliest": earliest, "latest": latest}
+        if latest is not None:
+            scheduler.note_prediction(job_id, latest)
+            self._reactor.finish([], scheduler.take_changes())
         return record
 
     async def priority(self, peer: Peer, job_id: int) -> Record:

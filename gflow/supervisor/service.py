@@ -29,6 +29,7 @@ from gflow.process import identity
 from gflow.scheduling.scheduler import Scheduler
 from gflow.supervisor.child import Child
 from gflow.supervisor.folder import Folders
+from gflow.supervisor.forecaster import Forecaster
 from gflow.supervisor.loop import new_loop
 from gflow.supervisor.machine import capacity, scheduler_settings
 from gflow.supervisor.notify import notify
@@ -173,7 +174,10 @@ class Service:
         reactor.meter.take()  # what load and recovery took is no gap that anybody waited for
         ready(line)
         notify("READY=1")
-        beside = [asyncio.ensure_future(task) for task in (self._keep_socket(), self._learn())]
+        beside = [
+            asyncio.ensure_future(task)
+            for task in (self._keep_socket(), self._learn(), Forecaster(reactor).run())
+        ]
         await self._ending.wait()
         for task in beside:
             task.cancel()

@@ -36,6 +36,7 @@ def job_record(
         hold=job.hold,
         submitted_at=job.submitted_at,
         eligible_at=job.eligible_at,
+        predicted_start_at=job.predicted_start_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
         priority=job.priority,
@@ -110,6 +111,7 @@ def array_row(array: Array, reason: str | None) -> Record:
 
 #: What only an attempt can have.
 _NOT_STARTED: Record = {
+    "predicted_start_at": None,
     "started_at": None,
     "cpu_ids": [],
     "gpu_ids": [],

@@ -226,6 +226,11 @@ class FakeOperations:
         row = {**dict.fromkeys(by, "=ada"), "jobs": 2, "states": {"COMPLETED": 1, "FAILED": 1}}
         return {"by": list(by), "rows": [{**row, **sums}], "asked": asked}
 
+    async def estimates(self, peer: Any, *, by: Any, **asked: Any) -> Any:
+        row = {**dict.fromkeys(by, "ada"), "jobs": 4, "on_time": 2, "early": 1, "late": 1}
+        row |= {"median_error_s": -90.0, "median_s": 90.0, "p90_s": 3600.0}
+        return {"by": list(by), "rows": [row], "looked_at": 9, "complete": False}
+
     async def metrics(self, peer: Any) -> Any:
         return "gflow_jobs 1\n"
 

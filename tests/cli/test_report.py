@@ -87,3 +87,18 @@ def test_efficiency(server: RunningServer, run: Run) -> None:
     assert lines[1].split() == ["WHAT", "USED", "ASKED", "SHARE"]
     assert json.loads(run("report", "--json", "efficiency", job).out)[0]["job_id"] == int(job)
     assert "what,used,asked,share" in run("report", "--csv", "efficiency", job).out
+
+
+def test_estimates(server: RunningServer, run: Run) -> None:
+    """How good predicted starts were: a table, CSV, JSON; that not all was looked at is said."""
+    result = run("report", "estimates")
+    assert result.out.splitlines()[0].split() == [
+        *("USER", "JOBS", "ON", "TIME", "EARLY", "LATE", "USUALLY", "MEDIAN", "P90")
+    ]
+    assert result.out.splitlines()[1].split() == [
+        *("ada", "4", "50%", "25%", "25%", "-1:30", "1:30", "1:00:00")
+    ]
+    assert "only the latest 9 jobs" in result.err
+    assert "ada,4,2,1,1,-90.0,90.0,3600.0" in run("report", "--csv", "estimates").out
+    assert json.loads(run("report", "--json", "estimates").out)["rows"][0]["late"] == 1
+    assert run("report", "estimates", "7").code == 2

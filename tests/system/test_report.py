@@ -43,3 +43,17 @@ def test_requests_are_compared_with_what_was_used(machine: Machine) -> None:
     assert answer.stdout.strip().isdigit() and f"like job {job}: --mem 64M" in answer.stderr
     record = machine.job(int(answer.stdout))
     assert (record["time_limit_s"], record["resources"]["memory_bytes"]) == (60.0, 64 << 20)
+
+
+def test_estimates(machine: Machine) -> None:
+    """What explain told is compared with when the job began."""
+    first = machine.submit("-c", "4", "-t", "1h", "--", "sleep", "60")
+    eventually(lambda: machine.in_state(first, "RUNNING"))
+    second = machine.submit("-c", "4", "--", "true")
+    told = machine.json("explain", str(second))["expected_start_at"]["latest"]
+    machine.ctl("cancel", str(first))
+    machine.wait(second)
+    assert machine.job(second)["predicted_start_at"] == told
+    eventually(lambda: machine.json("report", "estimates")["rows"])
+    (row,) = machine.json("report", "estimates")["rows"]
+    assert (row["jobs"], row["early"]) == (1, 1) and 3000 < row["p90_s"] <= 3600

@@ -62,6 +62,7 @@ class Routes:
             web.get("/v1/history", self.history),
             web.get("/v1/events", self.events),
             web.get("/v1/report", self.report),
+            web.get("/v1/report/estimates", self.estimates),
             web.get("/v1/status", self.status),
             web.get("/v1/metrics", self.metrics),
             web.get("/v1/ping", self.ping),
@@ -244,20 +245,11 @@ class Routes:
 
     async def report(self, request: web.Request) -> web.StreamResponse:
         """Sums over ended jobs; ``by`` (repeated): what rows are told apart by."""
-        asked = Query(request, "by", "since", "before", "user", "project")
-        since, before = (
-            None if asked.text(key) is None else asked.number(key, 0, 0, 1 << 36)
-            for key in ("since", "before")
-        )
-        found = await self._operations.report(
-            peer_of(request),
-            by=tuple(dict.fromkeys(asked.words("by") or ("user",))),
-            since=since,
-            before=before,
-            user=asked.text("user"),
-            project=asked.text("project"),
-        )
-        return answer(found)
+        return answer(await self._operations.report(peer_of(request), **_report_query(request)))
+
+    async def estimates(self, request: web.Request) -> web.StreamResponse:
+        """How good predicted starts were; parameters as for the report."""
+        return answer(await self._operations.estimates(peer_of(request), **_report_query(request)))
 
     # --- changing ---------------------------------------------------------------------------
 
@@ -384,6 +376,21 @@ async def _in_steps(steps: Generator[None, None, Submission], turn: Turn) -> Sub
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         await turn.breathe()
+
+
+def _report_query(request: web.Request) -> dict[str, Any]:
+    asked = Query(request, "by", "since", "before", "user", "project")
+    since, before = (
+        None if asked.text(key) is None else asked.number(key, 0, 0, 1 << 36)
+        for key in ("since", "before")
+    )
+    return {
+        "by": tuple(dict.fromkeys(asked.words("by") or ("user",))),
+        "since": since,
+        "before": before,
+        "user": asked.text("user"),
+        "project": asked.text("project"),
+    }
 
 
 def _action(request: web.Request) -> Action:
