@@ -53,6 +53,7 @@ def configure(name: str, parser: Parser) -> None:
         )
         add(
             "--clear",
+            action="append",
             metavar="FIELDS",
             help="back to the default: " + ", ".join(request.CLEARABLE),
         )
@@ -128,7 +129,7 @@ def _update(options: argparse.Namespace, session: Session) -> int:
         changes["array_limit"] = options.array_limit
     if options.top is not None:
         changes["top"] = int(options.top)
-    for word in options.clear.split(",") if options.clear else ():
+    for word in ",".join(options.clear or ()).split(",") if options.clear else ():
         if word not in request.CLEARABLE:
             known = ", ".join(request.CLEARABLE)
             raise Failure(f"{word!r} cannot be cleared; these can: {known}", EXIT_USAGE)

@@ -82,7 +82,20 @@ def test_ids_that_are_none(server: RunningServer, run: Run, word: str) -> None:
 def test_update(server: RunningServer, run: Run) -> None:
     """Options of submit change fields; unlimited and --clear clear them."""
     server.operations.add(1)
-    result = run("update", "1", "-p", "5", "-c", "2", "-t", "unlimited", "--clear", "project,begin")
+    result = run(
+        "update",
+        "1",
+        "-p",
+        "5",
+        "-c",
+        "2",
+        "-t",
+        "unlimited",
+        "--clear",
+        "project",
+        "--clear",
+        "begin",
+    )
     assert result.out == "Updated job 1\n"
     assert server.operations.calls[0][1] == (
         1,
