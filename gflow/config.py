@@ -37,6 +37,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
     "gpus": {
         "count": Setting(None, "int", minimum=0),
         "memory_bytes": Setting(None, "size", minimum=1),
+        "claim": Setting(True, "bool"),
         "simulated": Setting(0, "int", minimum=0),
         "strategy": Setting("sequential", "str", ("sequential", "random", "packed")),
         "quarantine": Setting([], "names"),

@@ -11,6 +11,7 @@ import fcntl
 import os
 import re
 import stat
+from collections.abc import Collection
 
 from gflow.process import identity
 
@@ -60,6 +61,30 @@ class Claim:
         """Let others have it."""
         os.ftruncate(self._fd, 0)
         os.close(self._fd)
+
+
+class Claims:
+    """All claims of one supervisor; ``owner`` as in :class:`Claim`."""
+
+    def __init__(self, owner: tuple[int, int], folder: str = _FOLDER) -> None:
+        self._owner = owner
+        self._folder = folder
+        self._held: dict[str, Claim] = {}
+
+    def take(self, name: str) -> str | None:
+        """Who else gives the card out; None: we may, from now on."""
+        if name in self._held:
+            return None
+        try:
+            self._held[name] = Claim(name, self._owner, self._folder)
+        except Claimed as error:
+            return str(error)
+        return None
+
+    def keep(self, names: Collection[str]) -> None:
+        """Let others have the rest."""
+        for name in [name for name in self._held if name not in names]:
+            self._held.pop(name).release()
 
 
 def _open(path: str) -> int:

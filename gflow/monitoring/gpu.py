@@ -17,7 +17,7 @@ import select
 import time
 from typing import Any
 
-from gflow.monitoring.claim import Claim, Claimed
+from gflow.monitoring.claim import Claims
 from gflow.monitoring.driver import Driver, DriverAbsent, DriverFailed
 from gflow.monitoring.occupant import Occupants, Roots
 from gflow.process import child, identity
@@ -49,10 +49,9 @@ class Watcher:
         self._channel = channel
         self._interval_s = interval_s
         parent = os.getppid()
-        self._owner = (parent, identity.start_ticks(parent) or 0)
+        self._claims = Claims((parent, identity.start_ticks(parent) or 0))
         self._roots: Roots = {}
         self._occupants = Occupants(self._roots)
-        self._claims: dict[str, Claim] = {}
         self._found: list[dict[str, Any]] = []
         self._groups: list[list[str]] = []
         self._signed_s = 0.0
@@ -68,8 +67,7 @@ class Watcher:
                 due_s = now_s + (self._interval_s if self._round(driver) else _RETRY_S)
             if not self._receive(driver, max(0.0, due_s - time.monotonic())):
                 break
-        for claim in self._claims.values():
-            claim.release()
+        self._claims.keep(())
 
     def _open(self) -> Driver | None:
         while True:
@@ -140,7 +138,7 @@ class Watcher:
             if usage is None:
                 continue
             cards.append({**facts, **usage, **driver.load(uuid), "faults": driver.faults(uuid)})
-            cards[-1]["claimed"] = self._claim(uuid)
+            cards[-1]["claimed"] = self._claims.take(uuid)
         self._send(
             t="cards",
             cards=cards,
@@ -179,16 +177,6 @@ class Watcher:
             for pid, memory_bytes in usage.processes
         ]
         return {"used_bytes": usage.used_bytes, "processes": processes}
-
-    def _claim(self, uuid: str) -> str | None:
-        """Who else gives the card out; None: we may."""
-        if uuid in self._claims:
-            return None
-        try:
-            self._claims[uuid] = Claim(uuid, self._owner)
-        except Claimed as error:
-            return str(error)
-        return None
 
     def _look(self, driver: Driver | None, message: dict[str, Any]) -> None:
         cards = []

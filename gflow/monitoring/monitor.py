@@ -15,8 +15,9 @@ from typing import Any
 import psutil
 
 from gflow.monitoring import host
+from gflow.monitoring.claim import Claims
 from gflow.monitoring.usage import Transferred, Watched
-from gflow.process import child, table
+from gflow.process import child, identity, table
 from gflow.process.channel import Channel, ChannelClosed
 
 _INTERVAL_S = 2.0
@@ -50,6 +51,10 @@ class Monitor:
         self._watched: dict[tuple[int, int], Watched] = {}
         #: Processes of our jobs that psutil is asked about next.
         self._queue: list[table.Identity] = []
+        parent = os.getppid()
+        self._claims = Claims((parent, identity.start_ticks(parent) or 0))
+        #: Declared cards that the supervisor wants to give out → who else does, as told last.
+        self._wanted: dict[str, str | None] = {}
 
     def serve(self) -> None:
         """Until ``stop``. Raises ChannelClosed when the supervisor is gone."""
@@ -59,6 +64,7 @@ class Monitor:
             now_s = time.monotonic()
             if now_s >= next_s:
                 cost_s = self._sample()
+                self._claim([*self._wanted])
                 next_s = now_s + max(self._interval_s, cost_s / _LARGEST_SHARE)
             if not self._receive(max(0.0, next_s - time.monotonic())):
                 return
@@ -76,7 +82,13 @@ class Monitor:
             message = json.loads(frame)
             what = message["t"]
             if what == "stop":
+                self._claims.keep(())
                 return False
+            if what == "claim":
+                self._claims.keep(message["names"])
+                self._wanted = {}
+                self._claim(message["names"])
+                continue
             key = (message["job_id"], message["attempt"])
             if what == "watch":
                 self._watched[key] = Watched(
@@ -89,6 +101,13 @@ class Monitor:
             elif what == "unwatch":
                 self._watched.pop(key, None)
         return True
+
+    def _claim(self, names: list[str]) -> None:
+        """Claim what is not ours yet; tell what is new about it."""
+        found = {name: self._claims.take(name) for name in names}
+        if found != self._wanted:
+            self._wanted = found
+            self._send({"t": "claims", "others": found})
 
     def _sample(self) -> float:
         """Measure all that is watched and tell; the seconds of processor time it cost."""

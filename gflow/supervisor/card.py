@@ -76,6 +76,8 @@ class Cards:
         self._failure: str | None = None
         #: Indices of simulated cards.
         self._simulated: list[int] = []
+        #: Declared cards that were asked for → who else gives them out; None: they are ours.
+        self._claims: dict[str, str | None] = {}
         #: Groups of cards that are near each other, as indices.
         self.topology: tuple[tuple[int, ...], ...] = ()
         #: Index → why it is kept back until the settings are read again.
@@ -216,6 +218,18 @@ class Cards:
             for card in cards
         ]
 
+    def to_claim(self) -> list[str]:
+        """Names of the declared cards that other supervisors must not give out meanwhile."""
+        if not self._settings["claim"]:
+            return []
+        declared = [Card(index, memory_bytes=0) for index in range(self._settings["count"] or 0)]
+        allowed = [card for card in self._allowed(declared) if card.unusable is None]
+        return [_claim_name(card.index) for card in allowed]
+
+    def claimed(self, others: Mapping[str, str | None]) -> None:
+        """Who else gives out the cards of ``to_claim``; None: nobody."""
+        self._claims = dict(others)
+
     def uuids(self, gpu_ids: Iterable[int]) -> list[str]:
         """Those of the cards that the driver can be asked about."""
         wanted = set(gpu_ids)
@@ -305,12 +319,19 @@ class Cards:
     def _declared(self) -> list[Card]:
         memory_bytes = self._settings["memory_bytes"] or 0
         declared = [
-            Card(index, memory_bytes=memory_bytes) for index in range(self._settings["count"] or 0)
+            Card(index, memory_bytes=memory_bytes, unusable=self._taken(index))
+            for index in range(self._settings["count"] or 0)
         ]
         simulated = [
             Card(index, memory_bytes=memory_bytes, name="simulated") for index in self._simulated
         ]
         return declared + simulated
+
+    def _taken(self, index: int) -> str | None:
+        """Why a declared card is not ours to give out; None: it is."""
+        if not self._settings["claim"]:
+            return None
+        return self._claims.get(_claim_name(index), "it is not known yet who else gives it out")
 
     def _number(self, uuid: str) -> _Known:
         known = self._known[uuid] = _Known(self._next_index())
@@ -337,3 +358,8 @@ def _gib(count: int) -> str:
 
 def _is_called(card: Card, name: str) -> bool:
     return name == str(card.index) or bool(name and (card.uuid or "").startswith(name))
+
+
+def _claim_name(index: int) -> str:
+    """What a declared card is called among all supervisors of the machine."""
+    return f"declared-{index}"

@@ -26,12 +26,16 @@ class MonitorPort(Port):
         active: Callable[[], Iterable[Job]],
         on_samples: Callable[[Samples], None],
         on_excess: Callable[[int, int, int, int], None],
+        on_claims: Callable[[dict[str, str | None]], None],
     ) -> None:
         super().__init__(child, loop)
         self._active = active
         self._on_samples = on_samples
         #: (job id, attempt, used bytes, limit in bytes) of a tree that is above its limit.
         self._on_excess = on_excess
+        #: Gets declared cards → who else gives them out, None for those that are ours.
+        self._on_claims = on_claims
+        self._wanted: list[str] = []
         #: What the monitor tells about itself: cost of a pass, and the like.
         self.figures: dict[str, Any] = {}
         self._frames: deque[bytes] = deque()
@@ -54,6 +58,12 @@ class MonitorPort(Port):
     def unwatch(self, job_id: int, attempt: int) -> None:
         """The attempt is over."""
         self._tell(t="unwatch", job_id=job_id, attempt=attempt)
+
+    def claim(self, names: list[str]) -> None:
+        """Have declared cards claimed for this supervisor, and no others."""
+        if names != self._wanted:
+            self._wanted = names
+            self._tell(t="claim", job_id=0, attempt=0, names=names)
 
     async def close(self) -> None:
         """An orderly end."""
@@ -82,6 +92,8 @@ class MonitorPort(Port):
                 self._on_samples(tuple((one[0], one[1], one[2]) for one in samples))
             del message["t"]
             self.figures = message
+        elif message["t"] == "claims":
+            self._on_claims(message["others"])
         elif message["t"] == "over_memory":
             self._on_excess(
                 message["job_id"],
@@ -95,6 +107,8 @@ class MonitorPort(Port):
 
     def on_replaced(self) -> None:
         """Tell the new one everything."""
+        wanted, self._wanted = self._wanted, []
+        self.claim(wanted)
         for job in self._active():
             self.watch(job)
 

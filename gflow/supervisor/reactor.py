@@ -106,6 +106,7 @@ class Reactor:
             active=scheduler.active,
             on_samples=self.observer.on_samples,
             on_excess=self.observer.on_excess,
+            on_claims=self._on_claims,
         )
         if not config["persistence"]["keep_logs"]:
             self.persister.on_expired = self.launcher.expire
@@ -446,6 +447,12 @@ class Reactor:
         for port in self._ports().values():
             port.attach()
         self.persister.watch()
+        self.monitor.claim(self.cards.to_claim())
+
+    def _on_claims(self, others: dict[str, str | None]) -> None:
+        """Other supervisors' claims to the declared cards have changed."""
+        self.cards.claimed(others)
+        self.count_again()
 
     def _ports(self) -> dict[str, Port]:
         ports: dict[str, Port] = {

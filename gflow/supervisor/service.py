@@ -299,6 +299,7 @@ class Service:
         reactor.config = config
         reactor.blobs.limit_bytes = config["limits"]["blob_bytes"]
         reactor.cards.configure(config["gpus"])
+        reactor.monitor.claim(reactor.cards.to_claim())
         reactor.observer.idle.configure(config["gpus"])
         reactor.scheduler.configure(scheduler_settings(config, reactor.cards.topology))
         reactor.count_again(capacity(config, asked=reactor.gpu is not None))

@@ -146,7 +146,7 @@ class Supervisor:
 def _flags(relaxed: bool) -> dict[str, dict[str, Any]]:
     return {
         "resources": {"cpus": CPUS, "memory_bytes": 1 << 30},
-        "gpus": {"count": GPUS},
+        "gpus": {"count": GPUS, "claim": False},
         "scheduler": {
             "keep_finished_s": 60.0,
             "keep_finished_count": 20,

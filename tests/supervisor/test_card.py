@@ -13,7 +13,7 @@ GIB = 1 << 30
 
 
 def settings(**changes: Any) -> dict[str, Any]:
-    return {**config.defaults()["gpus"], **changes}
+    return {**config.defaults()["gpus"], "claim": False, **changes}
 
 
 def facts(uuid: str, **changes: Any) -> dict[str, Any]:
@@ -236,3 +236,13 @@ def test_only_allowed_cards_are_given_out() -> None:
     assert [card.index for card in cards.cards({}) or () if card.unusable is None] == [0, 2]
     cards = Cards(settings(count=3, allowed=["7"]), asked=False)
     assert all(card.unusable is None for card in cards.cards({}) or ())
+
+
+def test_declared_cards_are_claimed() -> None:
+    """They are kept back until nobody else gives them out; only allowed ones are asked for."""
+    cards = Cards(settings(count=3, claim=True, allowed=["0", "1"]), asked=False)
+    assert cards.to_claim() == ["declared-0", "declared-1"]
+    assert "not known yet" in (reason(cards) or "")
+    cards.claimed({"declared-0": None, "declared-1": "another supervisor gives it out"})
+    assert reason(cards) is None
+    assert reason(cards, 1) == "another supervisor gives it out"

@@ -44,6 +44,8 @@ class Machine:
             "GFLOW_STATE_DIR": str(folder / "state"),
             "GFLOW_RUNTIME_DIR": str(self.runtime),
             "GFLOW_CLIENT__AUTOSTART": "false",
+            # Tests may run beside each other, and declared cards are claimed machine-wide.
+            "GFLOW_GPUS__CLAIM": "false",
             **settings,
         }
         self.supervisor: subprocess.Popen[str] | None = None
