@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -82,7 +82,7 @@ class Client:
 
     def submit(
         self,
-        command: Sequence[str] | str | None = None,
+        command: Sequence[str | os.PathLike[str]] | str | None = None,
         *,
         durable: bool = True,
         **fields: Any,
@@ -98,10 +98,13 @@ class Client:
         if "env" not in spec:
             spec["env"] = environment()
         if command is not None:
-            spec["command"] = command if isinstance(command, str) else list(command)
+            spec["command"] = _command(command)
         asked = {key: spec.pop(key) for key in list(spec) if key in _RESOURCES}
         if asked:
-            spec["resources"] = {**spec.get("resources", {}), **asked}
+            within = spec.get("resources") or {}
+            for key in asked.keys() & within.keys():
+                raise TypeError(f"{key} is given twice: by itself and within resources")
+            spec["resources"] = {**within, **asked}
         answer = self.submit_specs(spec, durable=durable)
         return int(answer["job_ids"][0])
 
@@ -149,6 +152,8 @@ class Client:
         **filters: Any,
     ) -> Iterator[Record]:
         """The same, page by page as they are needed."""
+        if limit is not None and limit < 0:
+            raise ValueError(f"limit must not be negative, but is {limit}")
         parameters = {"since": since, "before": before, **_filters(filters)}
         return islice(self._pages("/v1/history", parameters, limit), limit)
 
@@ -243,12 +248,18 @@ class Client:
 
         Filters: users, states, names, projects (lists), or ``all=True`` (all of mine).
         """
-        body: Record = {"jobs": list(jobs) or None, "signal": signal, "tree": tree, **filters}
+        named = {
+            key: _several(key, value) if key in _FILTERS and value is not None else value
+            for key, value in filters.items()
+        }
+        body: Record = {"jobs": list(jobs) or None, "signal": signal, "tree": tree, **named}
         asked = {key: value for key, value in body.items() if value is not None}
         return self._call("POST", f"/v1/actions/{action}" + wire.query({"wait": durable}), asked)
 
     def update(self, job: Job, changes: Mapping[str, Any], *, durable: bool = True) -> Record:
         """Change fields of a spec; None clears: ``{"job": record, "durable": bool}``."""
+        if not isinstance(changes, Mapping):
+            raise TypeError(f"changes must be a mapping, not {_kind(changes)}")
         return self._call("PATCH", _path(job) + wire.query({"wait": durable}), dict(changes))
 
     # --- following --------------------------------------------------------------------------
@@ -296,7 +307,8 @@ class Client:
     ) -> Iterator[Event]:
         """Events from now on, or after an id; for ever. Outlives a restart (as a "reset")."""
         away_since: float | None = None
-        target = "/v1/events" + wire.query({"job": list(jobs) if jobs else None})
+        named = _several("jobs", jobs) if jobs else None
+        target = "/v1/events" + wire.query({"job": named})
         while True:
             connection = self.new_wire(None)
             try:
@@ -329,7 +341,7 @@ class Client:
         ``since`` and ``before`` are epoch seconds; the days that they fall on count whole (UTC).
         """
         asked = {"since": since, "before": before, "user": user, "project": project}
-        return self._call("GET", "/v1/report" + wire.query({"by": list(by), **asked}))
+        return self._call("GET", "/v1/report" + wire.query({"by": _several("by", by), **asked}))
 
     def estimates(
         self,
@@ -346,7 +358,8 @@ class Client:
         ``median_error_s`` (later is above 0), and the ``median_s`` and ``p90_s`` of their sizes.
         """
         asked = {"since": since, "before": before, "user": user, "project": project}
-        return self._call("GET", "/v1/report/estimates" + wire.query({"by": list(by), **asked}))
+        target = "/v1/report/estimates" + wire.query({"by": _several("by", by), **asked})
+        return self._call("GET", target)
 
     # --- the service ------------------------------------------------------------------------
 
@@ -536,18 +549,48 @@ class EndWatch:
             self._wire = None
 
 
+#: Filters → keys of a query.
+_FILTERS = {
+    "ids": "id",
+    "users": "user",
+    "states": "state",
+    "names": "name",
+    "projects": "project",
+}
+
+
 def _filters(filters: Mapping[str, Any]) -> Record:
-    names = {
-        "ids": "id",
-        "users": "user",
-        "states": "state",
-        "names": "name",
-        "projects": "project",
-    }
-    unknown = filters.keys() - names.keys()
+    unknown = filters.keys() - _FILTERS.keys()
     if unknown:
-        raise TypeError(f"unknown filter {sorted(unknown)[0]!r}; known: {', '.join(names)}")
-    return {names[key]: list(value) for key, value in filters.items() if value is not None}
+        raise TypeError(f"unknown filter {sorted(unknown)[0]!r}; known: {', '.join(_FILTERS)}")
+    return {
+        _FILTERS[key]: _several(key, value) for key, value in filters.items() if value is not None
+    }
+
+
+def _command(value: Any) -> str | list[str]:
+    """A line for the shell, or words in their order: what has none would run something else."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, Sequence | Iterator) or isinstance(value, bytes | bytearray):
+        raise TypeError(
+            f"command must be a list of words or a line for the shell, not {_kind(value)}"
+        )
+    return [os.fspath(word) if isinstance(word, os.PathLike) else word for word in value]
+
+
+def _several(name: str, value: Any) -> list[Any]:
+    """The items of a list; a single word or number is one of its own."""
+    if isinstance(value, str | int):
+        return [value]
+    if isinstance(value, bytes | bytearray | Mapping) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be a list, not {_kind(value)}")
+    return list(value)
+
+
+def _kind(value: object) -> str:
+    name = type(value).__name__
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
 
 
 def _path(job: Job, *rest: str) -> str:

@@ -5,6 +5,7 @@ import resource
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -145,3 +146,34 @@ def test_wait_bears_no_supervisor_for_a_while(tmp_path: Path) -> None:
     """With nobody there, wait tries for reconnect_s and then says so."""
     with pytest.raises((Unreachable, Broken)):
         Client(str(tmp_path), reconnect_s=0.1).wait(1)
+
+
+@pytest.mark.parametrize("command", [{"a": 1}, {"a"}, b"true", 5, object()])
+def test_commands_without_an_order_are_refused(client: Client, command: Any) -> None:
+    """Nothing is guessed: the words of a mapping or a set stand in no order that was meant."""
+    with pytest.raises(TypeError, match=r"list of words or a line for the shell, not an? \w+"):
+        client.submit(command)
+
+
+def test_paths_are_words_of_a_command(server: RunningServer, client: Client) -> None:
+    """As subprocess takes them."""
+    client.submit([Path("/bin/echo"), "x"])
+    assert server.operations.submissions[-1].spec.command == ("/bin/echo", "x")
+
+
+def test_what_is_said_twice_is_refused(client: Client) -> None:
+    """Neither of the two is silently the weaker one."""
+    with pytest.raises(TypeError, match="cpus is given twice"):
+        client.submit(["true"], cpus=1, resources={"cpus": 2})
+
+
+def test_a_single_word_is_a_list_of_one(server: RunningServer, client: Client) -> None:
+    """Not one of its letters each."""
+    server.operations.add(7)
+    assert [job["id"] for job in client.jobs(ids=7)] == [7]
+    assert client.jobs(states="PENDING") == client.jobs(states=["PENDING"])
+    assert client.report(by="user")["by"] == ["user"]
+    with pytest.raises(TypeError, match="users must be a list, not a dict"):
+        client.cancel(users={"ann": 1})
+    with pytest.raises(TypeError, match="changes must be a mapping"):
+        client.update(7, "name")  # type: ignore[arg-type]
