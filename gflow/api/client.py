@@ -283,6 +283,14 @@ class Client:
         headers = answer.headers
         return answer.body, int(headers["gflow-log-offset"]), int(headers["gflow-log-size"])
 
+    def script(self, job: Job) -> str:
+        """The script of a job as it was submitted. Refused for a job that is a command."""
+        import zlib
+
+        return zlib.decompress(
+            self._connection().request("GET", _path(job, "script")).body
+        ).decode()
+
     def follow_log(self, job: Job, *, stream: str = "output", offset: int = 0) -> Iterator[bytes]:
         """Output as it comes, until the job has ended. Outlives a restart."""
         away_since: float | None = None

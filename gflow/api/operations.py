@@ -250,6 +250,10 @@ class Operations(Protocol):
         """Output from ``offset`` on (negative: from the end). ``stream``: "output" or "error"."""
         ...
 
+    async def script(self, peer: Peer, job_id: int) -> bytes:
+        """The script that was captured at submission, zlib-compressed."""
+        ...
+
     async def status(self, peer: Peer) -> Record:
         """The shape of ``status --json`` (DESIGN, section 7)."""
         ...

@@ -44,6 +44,7 @@ class Attempt:
         "follows",
         "handle",
         "key",
+        "kill_asked",
         "kill_at_s",
         "own",
         "signalled",
@@ -66,6 +67,7 @@ class Attempt:
         self.end_told = False
         #: Monotonic time at which a kill asked for stops being patient; None: no kill asked for.
         self.kill_at_s: float | None = None
+        self.kill_asked = False
 
 
 class Custody:
@@ -136,6 +138,7 @@ class Custody:
             return
         # The shim counts the grace period of its order by itself; a shorter one is counted here.
         self._hurry(attempt, signal.SIGTERM if grace_period_s > 0 else signal.SIGINT)
+        attempt.kill_asked = True
         attempt.kill_at_s = time.monotonic() + grace_period_s
         self.impatient_at_s = min(self.impatient_at_s, attempt.kill_at_s)
 
@@ -270,6 +273,10 @@ class Custody:
             self._end(attempt, finding)
         else:
             self.settle(finding)
+        if attempt.kill_asked and attempt.key in self._attempts:
+            # The shim died before it could obey: whoever watches now is asked again.
+            rest_s = (attempt.kill_at_s or 0.0) - time.monotonic()
+            self.kill(attempt.key, max(0.0, rest_s))
 
     def _end(self, attempt: Attempt, finding: Finding) -> None:
         """The shim was killed after it had written the exit."""

@@ -36,10 +36,7 @@ class SupervisorOperations(
     ) -> LogSlice:
         """Output from ``offset`` on, read by a one-shot reader."""
         record = await self.job(peer, job_id)
-        if not access.is_admin(self._reactor, peer) and record["uid"] != peer.uid:
-            raise Refused(
-                Refused.FORBIDDEN, f"cannot read the log of job {job_id}: it is {record['user']}'s"
-            )
+        self._check_reader(peer, record, "log")
         path = record["error_path" if stream == "error" else "output_path"]
         if path is None and stream == "error":
             path = record["output_path"]
@@ -72,6 +69,30 @@ class SupervisorOperations(
         array = record["array"] or {"id": None, "task": None}
         logs = self._reactor.folders.logs
         return output.log_path(logs, record["id"], array["id"], array["task"])
+
+    async def script(self, peer: Peer, job_id: int) -> bytes:
+        """A script, from memory or from the store."""
+        record = await self.job(peer, job_id)
+        self._check_reader(peer, record, "script")
+        name = record["script"]
+        if name is None:
+            raise Refused(
+                Refused.CONFLICT, f"cannot read the script of job {job_id}: it is a command"
+            )
+        held = self._reactor.blobs.get(name) or await self._reactor.stored_blob(name)
+        if held is None:
+            raise Refused(
+                Refused.NOT_FOUND,
+                f"cannot read the script of job {job_id}: it is not kept any more",
+            )
+        return held
+
+    def _check_reader(self, peer: Peer, record: Record, what: str) -> None:
+        if not access.is_admin(self._reactor, peer) and record["uid"] != peer.uid:
+            raise Refused(
+                Refused.FORBIDDEN,
+                f"cannot read the {what} of job {record['id']}: it is {record['user']}'s",
+            )
 
     # --- the service ----------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import os
 import socket
 import tempfile
 import threading
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -191,6 +192,10 @@ class FakeOperations:
                 if action is Action.CANCEL:
                     self.end(job_id, "CANCELLED")
         return {"job_ids": done, "refused": refused, "durable": wait}
+
+    async def script(self, peer: Any, job_id: int) -> bytes:
+        record = await self.job(peer, job_id)
+        return zlib.compress(record["script"].encode())
 
     async def log(
         self, peer: Any, job_id: int, *, stream: str, offset: int, limit_bytes: int

@@ -181,6 +181,17 @@ def test_jobs_are_held_changed_and_run_again(client: Reference, ours: Run) -> No
     assert client.machine.job(again)["labels"]["redone_from"] == str(job_id)
 
 
+def test_a_captured_script_is_run_again(client: Reference, ours: Run) -> None:
+    """With its arguments, as it was when it was submitted, whatever its file holds now."""
+    path = client.machine.work / "once.sh"
+    path.write_text("#!/bin/bash\necho first $1\n")
+    (job_id,) = submitted(ours("gbatch", str(path), "word"))
+    assert client.output(job_id) == "first word\n"
+    path.write_text("echo second\n")
+    (again,) = submitted(ours("gjob", "redo", str(job_id)))
+    assert client.output(again) == "first word\n"
+
+
 def test_all_ids_are_cancelled_though_one_is_unknown(client: Reference, ours: Run) -> None:
     """The others end; the exit code is 1."""
     (job_id,) = submitted(ours("gbatch", "sleep", "60"))

@@ -181,6 +181,18 @@ def test_a_followed_command_can_be_killed(launcher: Driver) -> None:
     assert launcher.processes() == []
 
 
+def test_a_kill_that_the_shim_did_not_live_to_finish(launcher: Driver) -> None:
+    """Whoever follows in place of a shim that dies is asked for the kill again."""
+    launcher.start("/bin/sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done")
+    started = launcher.wait_for("started")
+    until(lambda: launcher.log() == "up\n")
+    launcher.ask("kill", grace_period_s=1.0)
+    launcher.drain()
+    kill_shim(started)
+    launcher.wait_for("lost")
+    assert not launcher.processes()
+
+
 def test_a_followed_tree_can_be_signalled(launcher: Driver) -> None:
     """Suspending reaches all of it, though nobody is its parent."""
     launcher.start("/bin/sh", "-c", "setsid sleep 1000 & sleep 1000")

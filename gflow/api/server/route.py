@@ -53,6 +53,7 @@ class Routes:
             web.get("/v1/jobs/{job}", self.job),
             web.patch("/v1/jobs/{job}", self.update),
             web.get("/v1/jobs/{job}/log", self.log),
+            web.get("/v1/jobs/{job}/script", self.script),
             web.get("/v1/jobs/{job}/explain", self.explain),
             web.get("/v1/jobs/{job}/priority", self.priority),
             web.get("/v1/jobs/{job}/transitions", self.transitions),
@@ -225,6 +226,14 @@ class Routes:
                 piece,
             )
         return web.Response(body=piece.data, headers=log_headers(piece))
+
+    async def script(self, request: web.Request) -> web.StreamResponse:
+        """The script of a job as it was submitted; compressed, as it is kept."""
+        Query(request)
+        peer = peer_of(request)
+        text = await self._operations.script(peer, await self._job_id(request, peer))
+        headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Encoding": "deflate"}
+        return web.Response(body=text, headers=headers)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events, from ``Last-Event-ID`` on; ``job`` (repeated) narrows them."""

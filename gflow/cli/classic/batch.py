@@ -14,7 +14,7 @@ from gflow.api.grammar import parse_reference
 from gflow.api.quantity import GrammarError
 from gflow.api.wire import Unreachable
 from gflow.cli import request, wording
-from gflow.cli.classic import directive, notation, sweep
+from gflow.cli.classic import conda, directive, notation, sweep
 from gflow.cli.command import EXIT_USAGE, Failure, Parser, whole, written
 
 Spec = dict[str, Any]
@@ -27,8 +27,6 @@ _ENDS = ("job_completed", "job_failed", "job_timeout", "job_cancelled")
 _LISTS = ("param", "notify_email", "notify_on")
 #: Options that say nothing in a script: they are about this very submission.
 _NOT_IN_SCRIPTS = ("dry_run", "strict")
-
-_CONDA = 'eval "$(conda shell.bash hook)" && conda activate "$0" && exec "$@"'
 
 _TEMPLATE = """\
 #!/bin/bash
@@ -259,7 +257,7 @@ def _common(options: argparse.Namespace, base: Spec, translated: Spec) -> Spec:
         spec.update(dependencies=conditions, dependency_mode=mode)
     spec["labels"] = _labels(options, base, name)
     if options.conda_env:
-        _in_conda(spec, base, options.conda_env)
+        conda.enter(spec, options.conda_env, base.get("_path"))
     return spec
 
 
@@ -323,31 +321,19 @@ def _labels(options: argparse.Namespace, base: Spec, name: str) -> dict[str, str
     if "_path" in base:
         labels = {"run_name": name, "script": base["_path"]}
     user = os.environ.get("USER") or os.environ.get("USERNAME")
-    conda = options.conda_env
-    if conda is None and "script" not in base:
-        conda = os.environ.get("CONDA_DEFAULT_ENV")
+    entered = options.conda_env
+    if entered is None and "script" not in base:
+        entered = os.environ.get("CONDA_DEFAULT_ENV")
     events = [one for text in options.notify_on or () for one in text.split(",") if one]
     found = {
         **labels,
         "submitted_by": user,
-        "conda_env": conda,
+        "conda_env": entered,
         "auto_close_tmux": "True" if options.auto_close else None,
         "notify_emails": ",".join(options.notify_email or ()),
         "notify_events": ",".join(events or _ENDS) if options.notify_email else None,
     }
     return {key: value for key, value in found.items() if value or key == "run_name"}
-
-
-def _in_conda(spec: Spec, base: Spec, environment: str) -> None:
-    """Have the job begin in a conda environment; a failing activation is a failing job."""
-    if "script" in spec:
-        if "_path" not in base:
-            raise Failure("--conda-env needs a script that is a file, or a command")
-        first = spec["script"].partition("\n")[0]
-        shebang = first[2:].split() if first.startswith("#!") else ["bash"]
-        spec["command"] = [*shebang, base["_path"], *spec.pop("args", ())]
-        del spec["script"]
-    spec["command"] = ["bash", "-c", _CONDA, environment, *spec["command"]]
 
 
 def _task(common: Spec, base: Spec, index: int) -> Spec:

@@ -9,7 +9,7 @@ from typing import Any
 from gflow.api import client as api
 from gflow.api import dialect, surroundings
 from gflow.api.client import Client
-from gflow.cli.classic import notation, queue, sheet
+from gflow.cli.classic import conda, notation, queue, sheet
 from gflow.cli.command import Failure, Parser, whole
 
 Record = dict[str, Any]
@@ -25,7 +25,7 @@ def add_options(parser: Parser) -> None:
     add("-t", "--time", type=notation.stated(notation.time_limit), metavar="TIME")
     add("-m", "--memory", type=memory, metavar="SIZE")
     add("--gpu-memory", "--max-gpu-mem", type=memory, metavar="SIZE")
-    add("-e", "--conda-env", metavar="ENV", help=argparse.SUPPRESS)
+    add("-e", "--conda-env", metavar="ENV", help="conda environment")
     add("--clear-deps", action="store_true", help="depend on nothing")
     add("--cascade", action="store_true", help="also what was cancelled because of it")
 
@@ -40,7 +40,7 @@ def run(client: Client, job_id: int, options: argparse.Namespace) -> int:
         )
     if state == "Running":
         raise Failure(f"Job {job_id} is still running. Wait for it to finish or cancel it first.")
-    spec = again(record)
+    spec = again(client, record)
     _change(client, spec, options)
     print(f"Resubmitting job {job_id} with parameters:")
     for name, value in _told(record, spec, options):
@@ -52,13 +52,11 @@ def run(client: Client, job_id: int, options: argparse.Namespace) -> int:
     return 0
 
 
-def again(record: Record) -> Record:
-    """The spec of a job, from its record: the environment is that of whoever asks now."""
-    if record["script"] is not None:
-        raise Failure(
-            f"Job {record['id']} ran a script that was captured when it was submitted: "
-            f"run it again with gflowctl requeue {record['id']}"
-        )
+def again(client: Client, record: Record) -> Record:
+    """The spec of a job, from its record: the environment is that of whoever asks now.
+
+    A script is the one that was captured when it was submitted.
+    """
     resources = {name: value for name, value in record["resources"].items() if value}
     spec: Record = {
         "command": record["command"],
@@ -79,6 +77,9 @@ def again(record: Record) -> Record:
         "pty": record["pty"],
         "labels": {**record["labels"], "run_name": "", "redone_from": str(record["id"])},
     }
+    if record["script"] is not None:
+        del spec["command"]
+        spec.update(script=client.script(record["id"]), args=record["args"])
     return spec
 
 
@@ -93,6 +94,8 @@ def _change(client: Client, spec: Record, options: argparse.Namespace) -> None:
         spec["priority"] = options.priority
     if options.time is not None:
         spec["time_limit_s"] = options.time
+    if options.conda_env is not None:
+        conda.enter(spec, options.conda_env)
     if options.clear_deps:
         spec["dependencies"] = []
     elif options.depends_on is not None:
@@ -139,7 +142,7 @@ def _cascade(client: Client, old: int, new: int) -> None:
         return
     print(f"\nCascading to {len(chosen)} dependent job(s)...")
     for job_id in sorted(chosen):
-        spec = again(chosen[job_id])
+        spec = again(client, chosen[job_id])
         for condition in spec["dependencies"]:
             condition["jobs"] = [renewed.get(parent, parent) for parent in condition["jobs"]]
         new_id, name = _submit(client, spec)
