@@ -70,6 +70,15 @@ class Backlog:
         # first place counts.
         self._flight.setdefault(key, position)
 
+    def take_along(self, key: Key, position: int) -> None:
+        """Move a key that waits further back into flight, in the place of the one before it."""
+        del self._line[key]
+        self._flight.setdefault(key, position)
+
+    def waits(self, key: Key) -> bool:
+        """Whether a key is in line and not in flight."""
+        return key in self._line
+
     def torn(self, position: int) -> bool:
         """Whether more of the atomic addition at ``position`` is still waiting."""
         head = self.head()

@@ -1,13 +1,14 @@
 """How a batch is cut from the line of changed keys: one transaction, in small frames.
 
 A batch takes up to so many records and bytes, more behind a long line; a larger record travels
-alone, an atomic addition goes to its end, however long. Its frames are smaller, because encoding
+alone, an atomic addition goes to its end, however long, and a job takes the transitions along that
+its record counts. Its frames are smaller, because encoding
 one must not hold up the event loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from gflow.model.record import Key, Record
 from gflow.persistence import codec
@@ -15,6 +16,8 @@ from gflow.persistence.backlog import Backlog
 
 #: Behind a long line of changes batches grow up to so many times: a slow disk counts commits.
 _MOST_GROWTH = 8
+#: Transitions of one job that may wait behind a stopped disk and still go in one piece.
+_MOST_COMPANIONS = 64
 
 
 class Batch:
@@ -71,6 +74,9 @@ class Batch:
             self._taken += 1
             self._taken_bytes += length
             self._last = position
+            for companion in _companions(key, record, backlog):
+                backlog.take_along(companion, position)
+                items.append(codec.encode(companion, self._encode(companion)))
         self.open = not complete or backlog.torn(self._last)
         return items
 
@@ -83,3 +89,17 @@ class Batch:
             self._taken >= self._growth * self._records
             or self._taken_bytes + more_bytes > limit_bytes
         )
+
+
+def _companions(key: Key, record: Record, backlog: Backlog) -> list[Key]:
+    """Transitions that a record counts and that wait: with it or never, so that none is missing."""
+    if key[0] not in ("job", "array") or not isinstance(record, Mapping):
+        return []
+    count = record.get("transitions", 0)
+    found: list[Key] = []
+    while len(found) < min(count, _MOST_COMPANIONS):
+        transition = ("transition", key[1], count - len(found))
+        if not backlog.waits(transition):
+            break
+        found.append(transition)
+    return found[::-1]

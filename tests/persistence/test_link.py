@@ -72,12 +72,16 @@ class Interleavings(RuleBasedStateMachine):
     @precondition(lambda self: self.requests)
     @rule(data=st.data())
     def change_a_request(self, data: st.DataObject) -> None:
-        """A record of an earlier request changes, wherever it is by now."""
+        """A record of an earlier request changes its state, wherever it is by now."""
         keys, _ = data.draw(st.sampled_from(self.requests))
         key = data.draw(st.sampled_from(keys))
+        count = self.memory[key].get("transitions", 0) + 1
+        transition: Key = ("transition", key[1], count)
         self._write(key, 10)
-        position = self.link.add([key])
-        self.promised[position] = {key: self.memory[key]["v"]}
+        self._write(transition, 10)
+        self.memory[key]["transitions"] = count
+        position = self.link.add([key, transition])
+        self.promised[position] = {one: self.memory[one]["v"] for one in (key, transition)}
 
     @rule()
     def send(self) -> None:
@@ -129,10 +133,18 @@ class Interleavings(RuleBasedStateMachine):
             assert present == sorted(present, reverse=True)
 
     @invariant()
+    def no_transition_is_missing(self) -> None:
+        """Whatever a record counts is there with it."""
+        for key, record in self.disk.committed.items():
+            for n in range(1, record.get("transitions", 0) + 1 if isinstance(record, dict) else 0):
+                assert ("transition", key[1], n) in self.disk.committed
+
+    @invariant()
     def memory_is_bounded(self) -> None:
         """A key waits at most once and is in flight at most once; frames keep their bounds."""
         assert self.link.changed <= 2 * len(self.memory)
-        assert self.disk.largest_frame <= BATCH_BYTES + BATCH_RECORDS * 60 + 200
+        along = sum(key[0] == "transition" for key in self.memory)
+        assert self.disk.largest_frame <= BATCH_BYTES + (BATCH_RECORDS + along) * 80 + 200
 
     def teardown(self) -> None:
         """Once nothing disturbs it, the disk ends up equal to memory."""

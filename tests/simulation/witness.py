@@ -138,7 +138,7 @@ class Witness:
         for n in range(1, record.get("transitions", 0) + 1):
             payload = content.get(("transition", job_id, n))
             if payload is None:
-                assert self.unrest, f"transition {n} of job {job_id} is missing"
+                assert not known, f"transition {n} of job {job_id} is missing"
                 state = None
                 continue
             transition = codec.decode_json(payload)
