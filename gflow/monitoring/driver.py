@@ -11,6 +11,8 @@ import importlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from gflow.monitoring import partition
+
 _LIBRARY = "libnvidia-ml.so.1"
 #: Errors of an application, not of the card (as NVIDIA's device plugin for Kubernetes has it:
 #: https://docs.nvidia.com/deploy/xid-errors).
@@ -54,6 +56,8 @@ class Driver:
         self._events: Any = None
         #: uuid → NVML's handle.
         self._handles: dict[str, Any] = {}
+        #: The same, of the whole card where it is one's part.
+        self._wholes: dict[str, Any] = {}
         self._xids: dict[str, list[int]] = {}
         self.loaded = True
         self._open()
@@ -81,9 +85,10 @@ class Driver:
     def find(self) -> Iterator[Card]:
         """Cards in the order of their PCI addresses, as ``CUDA_DEVICE_ORDER=PCI_BUS_ID`` counts.
 
-        ``{uuid, name, bus_id, memory_bytes}``. A card that has fallen off the bus is left out.
+        ``{uuid, name, bus_id, memory_bytes, split}``. A card that has fallen off the bus is left
+        out; the parts of one stand in its place. ``split``: a whole card that has no parts yet.
         """
-        self._handles = {}
+        self._handles, self._wholes = {}, {}
         if not self.loaded:
             return
         nvml = self._nvml
@@ -93,17 +98,27 @@ class Driver:
             raise DriverFailed(str(error)) from None
         found = []
         for index in range(count):
-            handle = self._ask(nvml.nvmlDeviceGetHandleByIndex, index)
-            uuid = handle and self._ask(nvml.nvmlDeviceGetUUID, handle)
+            whole = self._ask(nvml.nvmlDeviceGetHandleByIndex, index)
+            if not whole:
+                continue
+            pci = self._ask(nvml.nvmlDeviceGetPciInfo, whole)
+            bus_id = str(_text(pci.busId)) if pci is not None else f"{index:08x}"
+            parts = partition.parts(nvml, self._ask, whole)
+            found += [(bus_id, n, handle, whole) for n, handle in enumerate(parts or [whole])]
+        for bus_id, _, handle, whole in sorted(found, key=lambda one: one[:2]):
+            uuid = _text(self._ask(nvml.nvmlDeviceGetUUID, handle))
             memory = uuid and self._memory(handle)
-            if memory:
-                pci = self._ask(nvml.nvmlDeviceGetPciInfo, handle)
-                bus_id = str(_text(pci.busId)) if pci is not None else f"{index:08x}"
-                name = _text(self._ask(nvml.nvmlDeviceGetName, handle))
-                found.append((bus_id, str(_text(uuid)), name, memory[0], handle))
-        for bus_id, uuid, name, memory_bytes, handle in sorted(found, key=lambda one: one[0]):
-            self._handles[uuid] = handle
-            yield {"uuid": uuid, "name": name, "bus_id": bus_id, "memory_bytes": memory_bytes}
+            if not uuid or not memory:
+                continue
+            self._handles[uuid], self._wholes[uuid] = handle, whole
+            split = handle is whole and partition.parts(nvml, self._ask, whole) is not None
+            yield {
+                "uuid": uuid,
+                "name": _text(self._ask(nvml.nvmlDeviceGetName, handle)),
+                "bus_id": bus_id,
+                "memory_bytes": memory[0],
+                "split": split,
+            }
 
     def usage(self, uuid: str) -> Usage | None:
         """What is on a card; None: it is gone."""
@@ -116,8 +131,8 @@ class Driver:
 
     def load(self, uuid: str) -> Card:
         """``{utilisation, temperature_c, power_w}`` of a card now; utilisation from 0 to 1."""
-        nvml, handle = self._nvml, self._handles[uuid]
-        rates = self._ask(nvml.nvmlDeviceGetUtilizationRates, handle)
+        nvml, handle = self._nvml, self._wholes[uuid]
+        rates = self._ask(nvml.nvmlDeviceGetUtilizationRates, self._handles[uuid])
         power_mw = self._ask(nvml.nvmlDeviceGetPowerUsage, handle)
         return {
             "utilisation": None if rates is None else rates.gpu / 100,
@@ -127,7 +142,7 @@ class Driver:
 
     def faults(self, uuid: str) -> list[str]:
         """Why nothing should run on the card; empty for a sound one. An Xid is told once."""
-        nvml, handle = self._nvml, self._handles[uuid]
+        nvml, handle = self._nvml, self._wholes[uuid]
         found = [f"Xid {number}" for number in self._xids.pop(uuid, ())]
         errors = self._ask(
             nvml.nvmlDeviceGetTotalEccErrors,
@@ -155,7 +170,7 @@ class Driver:
         nvml = self._nvml
         if self._events is None:
             self._events = self._ask(nvml.nvmlEventSetCreate)
-            for handle in self._handles.values() if self._events is not None else ():
+            for handle in self._wholes.values() if self._events is not None else ():
                 self._ask(
                     nvml.nvmlDeviceRegisterEvents,
                     handle,
@@ -166,16 +181,27 @@ class Driver:
             return
         while (event := self._ask(nvml.nvmlEventSetWait, self._events, 0)) is not None:
             number = int(event.eventData)
-            uuid = _text(self._ask(nvml.nvmlDeviceGetUUID, event.device))
-            if uuid and number not in _APPLICATION_XIDS:
-                known = self._xids.setdefault(str(uuid), [])
+            name = _text(self._ask(nvml.nvmlDeviceGetUUID, event.device))
+            for uuid in self._on_card(name) if number not in _APPLICATION_XIDS else ():
+                known = self._xids.setdefault(uuid, [])
                 if number not in known:
                     known.append(number)
+
+    def _on_card(self, name: str | None) -> list[str]:
+        """UUIDs of the card of this UUID, or of its parts."""
+        nvml = self._nvml
+        if name in self._handles:
+            return [str(name)]
+        return [
+            uuid
+            for uuid, whole in self._wholes.items()
+            if name and _text(self._ask(nvml.nvmlDeviceGetUUID, whole)) == name
+        ]
 
     def neighbours(self, one: str, two: str) -> bool | None:
         """Whether two cards are joined by NVLink or below one host bridge; None: not known."""
         nvml = self._nvml
-        first, second = self._handles[one], self._handles[two]
+        first, second = self._wholes[one], self._wholes[two]
         pci = self._ask(nvml.nvmlDeviceGetPciInfo, second)
         for link in range(_LINKS):
             remote = self._ask(nvml.nvmlDeviceGetNvLinkRemotePciInfo, first, link)

@@ -23,6 +23,10 @@ Holders = Mapping[int, Collection[int]]
 _NOT_ALLOWED = "not among the cards that the configuration allows"
 
 
+#: How the UUID of a part of a card begins (MIG); a whole one's with ``GPU-``.
+_PART = "MIG-"
+
+
 class Release(Enum):
     """What became of a card whose holder has ended."""
 
@@ -249,7 +253,13 @@ class Cards:
         return Release.FREE
 
     def visible(self, gpu_ids: Iterable[int]) -> str:
-        """Value of the variables that show a job its cards: the driver's numbers for them."""
+        """Value of the variables that show a job its cards: the driver's numbers for them.
+
+        Parts of cards have none, so where there are any, each card is known by its UUID.
+        """
+        uuids = {known.index: uuid for uuid, known in self._known.items()}
+        if any(uuid.startswith(_PART) for uuid in uuids.values()):
+            return ",".join(uuids.get(index, str(index)) for index in gpu_ids)
         positions = {known.index: known.position for known in self._known.values()}
         found = (positions.get(index) for index in gpu_ids)
         return ",".join(str(i if p is None else p) for i, p in zip(gpu_ids, found))
@@ -270,6 +280,8 @@ class Cards:
                 return "quarantined by the configuration"
         if known.position is None:
             return "it has disappeared"
+        if known.facts.get("split"):
+            return "it is in MIG mode and has no parts that could be given out"
         if self._failure is not None:
             return f"the driver fails: {self._failure}"
         faults = [*known.xids, *(f for f in known.facts["faults"] if not f.startswith("Xid"))]

@@ -4,6 +4,8 @@
    count CODE                        what nvmlDeviceGetCount answers
    hang                              calls about memory do not return while this line is there
    card UUID BUS TOTAL USED UTILISATION TEMPERATURE ECC GROUP
+   mig CARD                          it is in MIG mode
+   part CARD UUID TOTAL USED         of a card in MIG mode
    process CARD PID BYTES            CARD counts the lines above it from 0
    xid CARD NUMBER                   once per line of the file
 */
@@ -21,6 +23,9 @@ struct card {
     unsigned long long total, used;
     unsigned utilisation, temperature, ecc, group;
 };
+struct part { unsigned card; struct card facts; };
+static struct part parts[CARDS];
+static unsigned part_count, split[CARDS];
 struct process { unsigned card, pid; unsigned long long bytes; };
 static struct card cards[CARDS];
 static struct process processes[PROCESSES];
@@ -32,12 +37,20 @@ static void look(void)
 {
     char line[512];
     FILE *file = fopen(getenv("NVML_STAND_IN"), "r");
-    card_count = process_count = hang = xid_count = 0;
+    card_count = process_count = hang = xid_count = part_count = 0;
+    memset(split, 0, sizeof split);
     driver = count_code = 0;
     while (file && fgets(line, sizeof line, file)) {
         struct card *c = &cards[card_count];
         struct process *p = &processes[process_count];
+        struct part *m = &parts[part_count];
+        unsigned number;
         sscanf(line, "driver %d", &driver);
+        if (sscanf(line, "mig %u", &number) == 1)
+            split[number] = 1;
+        if (sscanf(line, "part %u %95s %llu %llu", &m->card, m->facts.uuid, &m->facts.total,
+                   &m->facts.used) == 4)
+            part_count++;
         sscanf(line, "count %d", &count_code);
         hang |= strncmp(line, "hang", 4) == 0;
         if (sscanf(line, "card %95s %31s %llu %llu %u %u %u %u", c->uuid, c->bus, &c->total,
@@ -56,6 +69,8 @@ static struct card *find(void *handle)
 {
     size_t number = (size_t)handle - 1;
     look();
+    if (number >= CARDS)
+        return number - CARDS < part_count ? &parts[number - CARDS].facts : NULL;
     return number < card_count ? &cards[number] : NULL;
 }
 
@@ -94,6 +109,30 @@ int nvmlDeviceGetName(void *handle, char *text, unsigned size)
 {
     snprintf(text, size, "Stand-in 24G");
     return OK;
+}
+
+int nvmlDeviceGetMigMode(void *handle, unsigned *current, unsigned *pending)
+{
+    size_t number = (size_t)handle - 1;
+    if (!find(handle) || number >= CARDS)
+        return NOT_SUPPORTED;
+    *current = *pending = split[number];
+    return OK;
+}
+
+int nvmlDeviceGetMaxMigDeviceCount(void *handle, unsigned *count) { *count = 7; return OK; }
+
+int nvmlDeviceGetMigDeviceHandleByIndex(void *handle, unsigned index, void **part)
+{
+    size_t number = (size_t)handle - 1;
+    unsigned found = 0;
+    look();
+    for (unsigned i = 0; i < part_count; i++)
+        if (parts[i].card == number && found++ == index) {
+            *part = (void *)(size_t)(CARDS + i + 1);
+            return OK;
+        }
+    return NOT_SUPPORTED;
 }
 
 struct pci { char legacy[16]; unsigned domain, bus, device, id, subsystem; char bus_id[32]; };

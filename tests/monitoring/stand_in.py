@@ -44,6 +44,9 @@ class StandIn:
         self.processes: list[tuple[int, int, int]] = []
         #: (card, number), each told once.
         self.xids: list[tuple[int, int]] = []
+        #: Cards in MIG mode, and their parts as (card, UUID, bytes used).
+        self.split: list[int] = []
+        self.parts: list[tuple[int, str, int]] = []
         self.hang = False
         self.driver_code = self.count_code = 0
         subprocess.run(
@@ -66,6 +69,9 @@ class StandIn:
                 f" {self.utilisation[number]} {self.temperature[number]} {self.ecc[number]}"
                 f" {self.group[number]}"
             )
+        lines += [f"mig {self.there.index(card)}" for card in self.split]
+        for card, uuid, used_bytes in self.parts:
+            lines.append(f"part {self.there.index(card)} {uuid} {5 * GIB} {used_bytes}")
         for card, pid, count in self.processes:
             lines.append(f"process {self.there.index(card)} {pid} {count}")
         for card, number in self.xids:
@@ -76,5 +82,5 @@ class StandIn:
 
     def close(self) -> None:
         """Remove the claims on its cards."""
-        for uuid in self.uuids:
+        for uuid in (*self.uuids, *(uuid for _, uuid, _ in self.parts)):
             Path(f"/tmp/.gflow-gpu-{uuid}").unlink(missing_ok=True)

@@ -170,6 +170,22 @@ def test_faults(driver: StandIn, watcher: Watcher) -> None:
 
 
 @needs_compiler()
+def test_parts_of_a_card(driver: StandIn, watcher: Watcher) -> None:
+    """A card in MIG mode is never told as a whole once it has parts; health is the whole's."""
+    driver.split = [0]
+    driver.tell()
+    [one, two] = watcher.cards(lambda cards: cards[0]["split"])
+    assert (one["uuid"], two["split"]) == (driver.uuids[0], False)
+    driver.parts = [(0, f"MIG-{driver.uuids[0]}-{number}", number * GIB) for number in range(2)]
+    driver.xids = [(0, 79)]
+    driver.tell()
+    cards = watcher.cards(lambda cards: len(cards) == 3)
+    assert [card["uuid"] for card in cards] == [*(uuid for _, uuid, _ in driver.parts), two["uuid"]]
+    assert [card["memory_bytes"] for card in cards[:2]] == [5 * GIB] * 2
+    assert cards[1]["used_bytes"] == GIB and not any(card["split"] for card in cards)
+    assert cards[0]["faults"] == cards[1]["faults"] != cards[2]["faults"] == []
+
+
 def test_topology(tmp_path: Path) -> None:
     """Cards below one host bridge are a group."""
     driver = StandIn(tmp_path, cards=4)

@@ -246,3 +246,15 @@ def test_declared_cards_are_claimed() -> None:
     cards.claimed({"declared-0": None, "declared-1": "another supervisor gives it out"})
     assert reason(cards) is None
     assert reason(cards, 1) == "another supervisor gives it out"
+
+
+def test_split_card_without_parts() -> None:
+    """It is not given out as a whole, and says why."""
+    assert "MIG" in (reason(known(facts("GPU-a", split=True))) or "")
+
+
+def test_parts_are_shown_by_uuid() -> None:
+    """CUDA has no number for a part; beside one, whole cards are named as well."""
+    cards = known(facts("MIG-a"), facts("GPU-b"))
+    assert cards.visible([0, 1]) == "MIG-a,GPU-b"
+    assert known(facts("GPU-a"), facts("GPU-b")).visible([1]) == "1"
