@@ -49,7 +49,8 @@ def _ping(options: argparse.Namespace, session: Session) -> int:
 
 def _start(options: argparse.Namespace, session: Session) -> int:
     try:
-        answer = session.client.ping()
+        with Client(session.runtime_dir, timeout_s=_PING_S) as client:
+            answer = client.ping()
     except Unreachable:
         from gflow.cli import spawning
 

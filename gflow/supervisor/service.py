@@ -40,6 +40,8 @@ log = logging.getLogger("gflow")
 
 #: The collector looks at the young generations only; what lives on is frozen out of its sight.
 _COLLECT = (5_000, 20, 1_000_000)
+#: Signals that say nothing to us, and would end a process by default.
+_MEANINGLESS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
 #: How often the socket is looked for; somebody may delete it.
 _SOCKET_CHECK_S = 5.0
 #: A driver that takes longer to say which cards there are keeps nobody waiting: gpus are unknown.
@@ -154,6 +156,8 @@ class Service:
     async def live(self, ready: Callable[[str], None], early: EarlyEnd) -> int:
         """Recover, serve, end; the exit code."""
         reactor = self._reactor
+        for number in _MEANINGLESS:
+            signal.signal(number, signal.SIG_IGN)
         reactor.loop.add_signal_handler(signal.SIGTERM, self._ending.set)
         reactor.loop.add_signal_handler(signal.SIGINT, self._ending.set)
         if early.asked:

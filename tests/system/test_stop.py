@@ -20,6 +20,14 @@ def test_second_signal_changes_nothing(machine: Machine) -> None:
     assert machine.job(ids[0])["state"] == "PENDING"
 
 
+def test_signals_without_a_meaning_do_nothing(machine: Machine) -> None:
+    """What would end another process by default is no reason to stop scheduling."""
+    assert machine.supervisor is not None
+    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGPIPE):
+        machine.supervisor.send_signal(number)
+        assert machine.ctl("run", "--", "echo", "on").stdout == "on\n"
+
+
 def test_children_are_gone_after_an_orderly_end(machine: Machine) -> None:
     """Persister, launcher, monitor and logger end with the supervisor."""
     pids = machine.note_pids()
