@@ -136,8 +136,12 @@ class AdmissionOperations:
         """Check as a submission would be, and count what it would make."""
         specs, data = _parts(submissions)
         await self._check(specs, data, await self._ends_in_history(specs))
+        return {"jobs": len(specs), "tasks": self._tasks(specs)}
+
+    def _tasks(self, specs: Sequence[Spec]) -> int:
+        """How many of these would run: an array is all its tasks."""
         arrays = sum(spec.array is not None for spec in specs)
-        return {"jobs": len(specs), "tasks": self._scheduler.ids_needed(specs) - arrays}
+        return self._scheduler.ids_needed(specs) - arrays
 
     async def _check(
         self, specs: Sequence[Spec], data: Mapping[str, bytes], ended: Mapping[int, State]
@@ -145,10 +149,11 @@ class AdmissionOperations:
         self._reactor.blobs.check(data)
         live = sum(count for state, count in self._scheduler.counts().items() if state in LIVE)
         limit = self._reactor.config["limits"]["max_live_jobs"]
-        if live + len(specs) > limit:
+        if live + self._tasks(specs) > limit:
             raise Refused(
                 Refused.UNAVAILABLE,
-                f"cannot submit: {live} jobs wait or run already, the limit is {limit}",
+                f"cannot submit: {live} jobs wait or run already, the limit is {limit} "
+                "([limits] max_live_jobs)",
             )
         turn = Turn()
         counts = Counter[tuple[str, str]]()

@@ -25,6 +25,10 @@ _EVENTS: dict[Action, Callable[[int, int, bool], event.Event]] = {
 }
 
 
+#: Jobs named in one request up to which unknown ones are looked for in history.
+_LOOKED_UP = 100
+
+
 class ChangeOperations(ListingOperations):
     """The part of the operations that changes what was submitted."""
 
@@ -36,9 +40,11 @@ class ChangeOperations(ListingOperations):
         if "project" in changes:
             project.check(self._reactor.config, changes["project"], "update")
         check_begin(changes.get("begin_at"), f"update job {job_id}")
-        position = self._reactor.step(
-            event.Update(job_id, peer.uid, dict(changes), access.is_admin(self._reactor, peer))
-        )
+        change = event.Update(job_id, peer.uid, dict(changes), access.is_admin(self._reactor, peer))
+        try:
+            position = self._reactor.step(change)
+        except Refused as error:
+            raise await self._explained(error, "update", job_id) from None
         self._reactor.tell(job_id, "update")
         durable = await self._reactor.durable(position, wait)
         return {"job": await self.job(peer, job_id), "durable": durable}
@@ -58,11 +64,15 @@ class ChangeOperations(ListingOperations):
         refused: list[Record] = []
         position = 0
         turn = Turn()
-        for job_id in await self._targets(peer, which):
+        targets = await self._targets(peer, which)
+        for job_id in targets:
             try:
                 position = max(position, await self._act_on(peer, action, job_id, signal, tree))
                 done.append(job_id)
-            except Refused as error:
+            except Refused as refusal:
+                error = refusal
+                if len(targets) <= _LOOKED_UP:
+                    error = await self._explained(refusal, action.value, job_id)
                 refused.append({"id": job_id, "kind": error.kind, "message": str(error)})
             await turn.breathe()
         durable = await self._reactor.durable(position, wait)
@@ -102,6 +112,19 @@ class ChangeOperations(ListingOperations):
         if action in (Action.HOLD, Action.RELEASE):
             self._reactor.tell(job_id, action.value)
         return position
+
+    async def _explained(self, error: Refused, verb: str, job_id: int) -> Refused:
+        """The refusal, truer where the job is not unknown but ended long ago."""
+        if error.kind != Refused.NOT_FOUND:
+            return error
+        try:
+            record = await self._reactor.from_history(job_id)
+        except Refused:
+            return error  # the store is busy or gone, which is not what was asked about
+        if record is None:
+            return error
+        text = f"cannot {verb} job {job_id}: it ended as {record['state']} and is history"
+        return Refused(Refused.CONFLICT, text)
 
     def _check_owner(self, peer: Peer, job_id: int, verb: str) -> None:
         if access.is_admin(self._reactor, peer):

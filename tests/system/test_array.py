@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tests.system.machine import Machine, eventually
 
 
@@ -63,3 +65,13 @@ def test_array_survives_a_crash_whole(machine: Machine) -> None:
     machine.start()
     assert machine.job(array)["array"]["pending"] == 10000
     assert machine.submit("--", "true") > array + 10000
+
+
+def test_the_cap_of_live_jobs_counts_tasks(new_machine: Callable[..., Machine]) -> None:
+    """An array that would bring more tasks than there is room for is refused: try later."""
+    machine = new_machine(GFLOW_LIMITS__MAX_LIVE_JOBS="10")
+    machine.start()
+    machine.submit("--array", "1-6", "--hold", "--", "true")
+    answer = machine.ctl("submit", "--array", "1-5", "--hold", "--", "true")
+    assert (answer.returncode, "max_live_jobs" in answer.stderr) == (75, True), answer
+    machine.submit("--array", "1-4", "--hold", "--", "true")

@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Callable
 
 import pytest
 
 from gflow import Client
 from gflow.api.wire import Refusal
-from tests.system.machine import BIN, Machine
+from tests.system.machine import BIN, Machine, eventually
 
 
 def refused(machine: Machine, *words: str, codes: tuple[int, ...] = (1, 2)) -> str:
@@ -175,3 +176,19 @@ def test_a_begin_time_that_has_passed(machine: Machine) -> None:
             with pytest.raises(Refusal, match=r"the begin time has passed \(.*\): now, now\+2h"):
                 ask()
         assert client.job(job)["begin_at"] > 1.0
+
+
+def test_a_job_of_history_is_told_apart_from_an_unknown_one(
+    new_machine: Callable[..., Machine],
+) -> None:
+    """What has left memory ended some time ago; it was not never there."""
+    machine = new_machine(GFLOW_SCHEDULER__KEEP_FINISHED_COUNT="0")
+    machine.start()
+    old = machine.submit("--", "true")
+    machine.wait(old)
+    eventually(lambda: machine.json("queue", "--all") == [])
+    for words in (["cancel"], ["requeue"], ["update", "--priority", "3"]):
+        answer = machine.ctl(*words, str(old))
+        assert (answer.returncode, "ended as COMPLETED" in answer.stderr) == (1, True), answer
+        answer = machine.ctl(*words, str(old + 1))
+        assert (answer.returncode, "no such job" in answer.stderr) == (1, True), answer
