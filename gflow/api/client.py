@@ -415,6 +415,11 @@ class Client:
         """Forget all limits of one subject that were set at run time."""
         return self._call("DELETE", "/v1/quotas" + wire.query({"scope": scope, "name": name}))
 
+    def restrict_cards(self, indices: Sequence[int] | None) -> Record:
+        """Give out these cards alone; None: all that the settings allow. Kept over restarts."""
+        allowed = None if indices is None else list(indices)
+        return self._call("PATCH", "/v1/gpus", {"allowed": allowed})
+
     def groups(self) -> list[Record]:
         """``[{"user", "name", "max_running", "running", "pending"}, …]``."""
         found: list[Record] = self._call("GET", "/v1/groups")["groups"]

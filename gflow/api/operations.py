@@ -315,6 +315,13 @@ class Operations(Protocol):
         """Start jobs again: ``{"drained": false}``."""
         ...
 
+    async def restrict_cards(self, peer: Peer, indices: tuple[int, ...] | None) -> Record:
+        """Give out these cards alone (admins), None: all that the settings allow: ``{"durable"}``.
+
+        Kept over restarts. Which they are shows in ``status``: ``"restricted"`` of each card.
+        """
+        ...
+
     async def quotas(self, peer: Peer) -> Record:
         """``{"quotas": [{scope, name, limits, used}, …]}``; ``used`` is null for the defaults."""
         ...

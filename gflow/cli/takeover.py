@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gflow.api.wire import Refusal
 from gflow.cli import predecessor, spawning
 from gflow.cli.command import Failure, Parser
 from gflow.cli.rendering import escape, quoted
@@ -52,8 +53,11 @@ def run(name: str, options: argparse.Namespace, session: Session) -> int:
     spawning.ensure(session)
     slices = [arrivals[at : at + _SLICE] for at in range(0, len(arrivals), _SLICE)]
     checked = [session.client.take_jobs(some, dry_run=True) for some in slices]
-    told = {"taken": [], "left": []} if options.dry_run else session.client.take_policy(policy)
+    told: Record = (
+        {"taken": [], "left": []} if options.dry_run else session.client.take_policy(policy)
+    )
     if not options.dry_run:
+        _choose_cards(state.allowed_gpus, told, session)
         checked = [session.client.take_jobs(some) for some in slices]
     new = {job_id for answer in checked for job_id in answer["job_ids"]}
     found: Record = {
@@ -160,6 +164,24 @@ class _Accounts:
             except (KeyError, ValueError, UnicodeEncodeError):
                 self._known[user] = self._NOBODY
         return self._known[user]
+
+
+def _choose_cards(indices: list[int] | None, told: Record, session: Session) -> None:
+    """Give out the cards alone that the older daemon gave out, unless a choice was made here."""
+    if indices is None:
+        return
+    what, why = f"cards {', '.join(map(str, indices))} alone", None
+    if any(card["restricted"] for card in session.client.status()["gpus"]):
+        why = "some are chosen here already"
+    else:
+        try:
+            session.client.restrict_cards(indices)
+        except Refusal as error:
+            why = str(error)
+    if why is None:
+        told["taken"].append(what)
+    else:
+        told["left"].append({"what": what, "why": why})
 
 
 def _configuration() -> list[str]:

@@ -60,11 +60,12 @@ class MachineRoutes:
 
     async def info(self, request: web.Request) -> web.StreamResponse:
         """Cards and how they are given out."""
-        cards = await self._cards(peer_of(request))
+        peer = peer_of(request)
+        status = await self._operations.status(peer)
         return answer(
             {
-                "gpus": cards,
-                "allowed_gpu_indices": None,
+                "gpus": await self._cards(peer, status),
+                "allowed_gpu_indices": _allowed(status),
                 "gpu_allocation_strategy": self._strategy,
                 "executor": _EXECUTOR,
             }
@@ -103,13 +104,14 @@ class MachineRoutes:
         cards = []
         for card in status["gpus"]:
             index = card["index"]
+            reason = None if card["restricted"] else card["unusable"]
             shape = {
                 "uuid": card["uuid"] or f"GPU-{index}",
                 "index": index,
-                "available": index not in taken and not card["unusable"],
+                "available": index not in taken and not reason,
             }
-            if card["unusable"]:
-                shape["reason"] = card["unusable"]
+            if reason:
+                shape["reason"] = reason
             cards.append(shape)
         return cards
 
@@ -119,21 +121,18 @@ class MachineRoutes:
         """Which cards may be given out."""
         raw = await message.object_of(request, self._limits)
         indices = raw.get("allowed_indices")
-        status = await self._operations.status(peer_of(request))
-        known = {card["index"] for card in status["gpus"]}
-        if indices is None:
-            return answer({"allowed_gpu_indices": None})
+        peer = peer_of(request)
         try:
-            wanted = integers(0, message.U32)(indices)
+            wanted = None if indices is None else integers(0, message.U32)(indices)
         except Invalid as error:
             raise Problem(422, f"Invalid body: allowed_indices {error}") from None
-        strange = [index for index in wanted if index not in known]
+        known = {card["index"] for card in (await self._operations.status(peer))["gpus"]}
+        strange = [index for index in wanted or () if index not in known]
         if strange:
             text = f"Invalid GPU indices {strange} (only {len(known)} GPUs detected)"
             raise Problem(400, text)
-        if set(wanted) != known:
-            raise Problem(400, "cannot restrict the cards here: see [gpus] in gflow.toml")
-        return answer({"allowed_gpu_indices": None})
+        await self._operations.restrict_cards(peer, wanted)
+        return answer({"allowed_gpu_indices": _allowed(await self._operations.status(peer))})
 
     async def ignored(self, request: web.Request) -> web.StreamResponse:
         """Foreign processes on cards that do not count."""
@@ -185,7 +184,7 @@ class MachineRoutes:
                 "total_memory_mb": resources["total"]["memory_bytes"] >> 20,
                 "available_memory_mb": resources["free"]["memory_bytes"] >> 20,
                 "gpu_slots": await self._cards(peer, status),
-                "allowed_gpu_indices": None,
+                "allowed_gpu_indices": _allowed(status),
             }
         )
 
@@ -213,3 +212,9 @@ class MachineRoutes:
     async def page(self, request: web.Request) -> web.StreamResponse:
         """The reference's web page is not part of this program."""
         return web.Response(status=503, text="Web UI is not built\n")
+
+
+def _allowed(status: dict[str, Any]) -> list[int] | None:
+    """Cards that alone are given out; None: all of them."""
+    kept = [card["index"] for card in status["gpus"] if not card["restricted"]]
+    return None if len(kept) == len(status["gpus"]) else kept

@@ -20,7 +20,10 @@ Facts = dict[str, Any]
 #: Card index → ids of the jobs that hold it.
 Holders = Mapping[int, Collection[int]]
 
-_NOT_ALLOWED = "not among the cards that the configuration allows"
+#: Stands for a UUID where the choice of cards itself is saved.
+RESTRICTION = "restriction"
+#: Why the other cards are not given out.
+NOT_ALLOWED = "not among the cards that are given out"
 
 
 #: How the UUID of a part of a card begins (MIG); a whole one's with ``GPU-``.
@@ -86,7 +89,9 @@ class Cards:
         self.topology: tuple[tuple[int, ...], ...] = ()
         #: Index → why it is kept back until the settings are read again.
         self._quarantined: dict[int, str] = {}
-        #: UUIDs whose record is to be saved or deleted.
+        #: Cards that alone are given out, set at run time; None: those of the settings.
+        self._restriction: tuple[int, ...] | None = None
+        #: UUIDs whose record is to be saved or deleted, and RESTRICTION.
         self._changes: list[str] = []
         self._number_simulated()
 
@@ -94,6 +99,9 @@ class Cards:
 
     def restore(self, uuid: str, record: Mapping[str, Any]) -> None:
         """A card that was known in an earlier life; it is not there until the driver says so."""
+        if uuid == RESTRICTION:
+            self._restriction = tuple(record["indices"])
+            return
         known = self._known[uuid] = _Known(int(record["index"]))
         known.facts = {
             "uuid": uuid,
@@ -107,6 +115,8 @@ class Cards:
 
     def record(self, uuid: str) -> dict[str, Any] | None:
         """What is to be remembered of a card; None: nothing any more."""
+        if uuid == RESTRICTION:
+            return None if self._restriction is None else {"indices": list(self._restriction)}
         known = self._known.get(uuid)
         if known is None:
             return None
@@ -118,8 +128,13 @@ class Cards:
         }
 
     def known(self) -> list[str]:
-        """UUIDs of all cards of the driver's, those that have disappeared included."""
-        return list(self._known)
+        """UUIDs of all cards of the driver's, those that have disappeared included, RESTRICTION."""
+        return [*self._known, *[RESTRICTION] * (self._restriction is not None)]
+
+    def restrict(self, indices: tuple[int, ...] | None) -> None:
+        """Give out these cards alone from now on; None: those that the settings allow."""
+        self._restriction = indices
+        self._changes.append(RESTRICTION)
 
     def take_changes(self) -> list[str]:
         """UUIDs whose record has changed since the last call."""
@@ -216,9 +231,11 @@ class Cards:
     def _allowed(self, cards: list[Card]) -> list[Card]:
         """With those out of use that are not among the allowed; names of no card mean nothing."""
         names = self._settings["allowed"]
+        if self._restriction is not None:
+            names = [*map(str, self._restriction)]
         kept = {card.index for card in cards if any(_is_called(card, name) for name in names)}
         return [
-            replace(card, unusable=_NOT_ALLOWED) if kept and card.index not in kept else card
+            replace(card, unusable=NOT_ALLOWED) if kept and card.index not in kept else card
             for card in cards
         ]
 

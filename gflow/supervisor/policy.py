@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gflow.api.operations import Peer, Record
+from gflow.errors import Refused
 from gflow.model import event
 from gflow.model.action import Reserved
 from gflow.supervisor import access
@@ -96,6 +97,18 @@ class PolicyOperations:
         """Start jobs again."""
         access.require_admin(self._reactor, peer, "undrain")
         return {"drained": False, **await self._saved(event.Undrain(peer.uid))}
+
+    async def restrict_cards(self, peer: Peer, indices: tuple[int, ...] | None) -> Record:
+        """Give out some cards alone."""
+        access.require_admin(self._reactor, peer, "choose cards")
+        known = {card.index for card in self._reactor.scheduler.capacity.cards or ()}
+        strange = sorted(set(indices or ()) - known)
+        if strange or indices == ():
+            what = f"there is no gpu {strange[0]} on this machine" if strange else "name some"
+            raise Refused(Refused.INVALID, f"cannot choose cards: {what}")
+        self._reactor.cards.restrict(indices)
+        self._reactor.count_again()
+        return {"durable": await self._reactor.durable(self._reactor.persister.link.add(()), True)}
 
     async def _saved(self, happened: event.Event) -> Record:
         return {"durable": await self._reactor.durable(self._reactor.step(happened), wait=True)}

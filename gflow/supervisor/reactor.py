@@ -170,6 +170,8 @@ class Reactor:
         for key in self.scheduler.damaged:
             log.error("cannot read the record of %s: it is left out", key)
         self._claim_blobs(data)
+        if self.scheduler.capacity.cards is not None:
+            self.count_again()  # the choice of cards was in the store
 
     def _claim_blobs(self, data: Mapping[str, bytes]) -> None:
         after = -1

@@ -72,6 +72,7 @@ def cards(reactor: Reactor) -> list[dict[str, Any]]:
             "name": one.name,
             "memory_bytes": one.memory_bytes or None,
             "unusable": one.unusable,
+            "restricted": one.unusable == card.NOT_ALLOWED,
             "jobs": sorted(holders.get(one.index, ())),
             **_measured(reactor, reactor.cards.figures(one.index)),
         }

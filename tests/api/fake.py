@@ -297,6 +297,10 @@ class FakeOperations:
         self.calls.append(("take_policy", policy))
         return {"taken": [], "left": [], "durable": True}
 
+    async def restrict_cards(self, peer: Any, indices: Any) -> Any:
+        self.calls.append(("restrict_cards", indices))
+        return {"durable": True}
+
     async def quotas(self, peer: Any) -> Any:
         return {"quotas": self.quota_rows}
 

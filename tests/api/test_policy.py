@@ -124,3 +124,11 @@ def test_the_parts_of_a_priority(server: RunningServer, client: Client) -> None:
     """GET …/priority."""
     server.operations.add(7)
     assert client.priority(7)["parts"]["fair_share"] == 900.0
+
+
+def test_cards_are_chosen(server: RunningServer, client: Client) -> None:
+    """Some alone, or with null all of them."""
+    client.restrict_cards([0, 2])
+    client.restrict_cards(None)
+    assert server.operations.calls == [("restrict_cards", (0, 2)), ("restrict_cards", None)]
+    assert "allowed" in refusal("PATCH", "/v1/gpus", {"allowed": "all"}, client)

@@ -48,8 +48,16 @@ def test_show_gpus(client: Reference) -> None:
 
 
 def test_set_gpus(client: Reference) -> None:
-    """All cards, or an error for cards that are not there."""
+    """Some cards alone, kept over a reload; all; an error for cards that are not there."""
+    said = client.run("gctl", "set-gpus", "0,2")
+    assert said == "GPU restriction updated: only GPUs [0, 2] will be used\n"
+    (job_id,) = client.batch("-g", "3", "sleep", "60")
+    shown = client.run("gctl", "show-gpus").splitlines()
+    assert [line.endswith("\trestricted") for line in shown] == [False, True, False, True]
+    assert client.get("/info")["allowed_gpu_indices"] == [0, 2]
+    assert client.state(job_id) == "Queued"
     assert "all GPUs are now available" in client.run("gctl", "set-gpus", "all")
+    client.until(job_id, "Running")
     assert "Invalid GPU indices [9] (only 4 GPUs detected)" in client.run(
         "gctl", "set-gpus", "9", code=1
     )

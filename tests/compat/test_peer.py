@@ -18,7 +18,7 @@ from tests.compat.reference import Reference
 Pair = tuple[socket.socket, socket.socket]
 
 #: Speaks HTTP as somebody else: uid, port, request; prints the answer.
-_AS_OTHER = """
+AS_OTHER = """
 import os, socket, sys
 os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1]))
 s = socket.socket()
@@ -141,7 +141,7 @@ def test_another_user_is_refused(api: Reference, request_line: str) -> None:
         f"Content-Length: {len(body)}",
     ]
     answer = subprocess.run(
-        [sys.executable, "-c", _AS_OTHER, "65534", str(api.port)],
+        [sys.executable, "-c", AS_OTHER, "65534", str(api.port)],
         input="\r\n".join([*lines, "", body]).encode(),
         capture_output=True,
         timeout=30,

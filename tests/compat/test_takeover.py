@@ -79,7 +79,8 @@ def _history(daemon: Daemon) -> Left:
     group = {"group_id": "9ba23682-a47c-48c4-b597-1cc1f7bb5d31", "max_concurrent": 2}
     add(100, scheduled_at=_LATER, run_name="later", **group)
     add(100, depends_on_ids=[held[0], held[1]], dependency_mode="Any", priority=200)
-    add(_JOBS - len(known), gpus=4, depends_on_ids=[held[0]])
+    add(_JOBS - len(known), gpus=3, depends_on_ids=[held[0]])
+    daemon.run("gctl", "set-gpus", "0-2")
     daemon.run("gctl", "quota", "set", "--user", "ann", "--max-running-jobs", "7")
     reserve = ("gctl", "reserve", "create", "--user", "bob", "--gpus", "1")
     daemon.run(*reserve, "--start", "2099-01-01 10:00", "--duration", "1h")
@@ -139,7 +140,7 @@ def test_a_thousand_jobs_list_the_same(left: Left, machine: Machine) -> None:
     first = machine.json("import", str(left.data))
     assert (first["imported"], first["known"], first["next_id"]) == (_JOBS, 0, _JOBS + 1)
     assert first["lost"] == left.running
-    assert {"quota of user ann", "reservation 1"} < {*first["taken"]}
+    assert {"quota of user ann", "reservation 1", "cards 0, 1, 2 alone"} < {*first["taken"]}
     assert any(what.startswith("use of ") for what in first["taken"])
     assert _rows(_queue(machine), left.running) == _rows(left.listing, left.running)
     second = machine.json("import", str(left.data / "state.msgpack"))
@@ -159,6 +160,7 @@ def test_what_was_imported_survives_a_kill(left: Left, machine: Machine) -> None
     machine.json("import", str(left.data))
     machine.kill()
     machine.start()
+    assert [card["index"] for card in machine.status()["gpus"] if card["restricted"]] == [3]
     assert _rows(_queue(machine), left.running) == _rows(left.listing, left.running)
     assert machine.submit("true") > _JOBS
 
@@ -173,7 +175,7 @@ def test_jobs_that_waited_run_here(left: Left, machine: Machine) -> None:
     machine.ctl("update", str(held), "--clear", "begin")
     machine.ctl("release", str(held))
     assert machine.wait(held) == 0
-    waiting = [one["id"] for one in machine.json("queue") if one["resources"]["gpus"] == 4]
+    waiting = [one["id"] for one in machine.json("queue") if one["resources"]["gpus"] == 3]
     assert machine.wait(waiting[0]) == 0
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gflow import config
-from gflow.supervisor.card import Cards, Release
+from gflow.supervisor.card import RESTRICTION, Cards, Release
 
 GIB = 1 << 30
 
@@ -258,3 +258,17 @@ def test_parts_are_shown_by_uuid() -> None:
     cards = known(facts("MIG-a"), facts("GPU-b"))
     assert cards.visible([0, 1]) == "MIG-a,GPU-b"
     assert known(facts("GPU-a"), facts("GPU-b")).visible([1]) == "1"
+
+
+def test_a_choice_at_run_time_wins_and_is_remembered() -> None:
+    """None brings the settings' choice back."""
+    cards = Cards(settings(count=3, allowed=["1"]), asked=False)
+    cards.restrict((0, 2))
+    assert cards.take_changes() == [RESTRICTION]
+    again = Cards(settings(count=3, allowed=["1"]), asked=False)
+    again.restore(RESTRICTION, cards.record(RESTRICTION) or {})
+    assert [card.index for card in again.cards({}) or () if card.unusable is None] == [0, 2]
+    assert RESTRICTION in again.known()
+    again.restrict(None)
+    assert again.record(RESTRICTION) is None
+    assert [card.index for card in again.cards({}) or () if card.unusable is None] == [1]

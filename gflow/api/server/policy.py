@@ -66,7 +66,21 @@ class PolicyRoutes:
             web.delete("/v1/reservations/{id}", self.unreserve),
             web.post("/v1/drain", self.drain),
             web.post("/v1/undrain", self.undrain),
+            web.patch("/v1/gpus", self.restrict_cards),
         ]
+
+    # --- cards ------------------------------------------------------------------------------
+
+    async def restrict_cards(self, request: web.Request) -> web.StreamResponse:
+        """``{"allowed": [index, …]}``; null: all that the settings allow."""
+        what = "choose cards"
+        raw = await self._body(request, what, ("allowed",))
+        given = raw.get("allowed")
+        try:
+            indices = None if given is None else field.integers(0, MAX_CARD)(given)
+        except Invalid as error:
+            raise _refused(what, f"allowed {error}") from None
+        return answer(await self._operations.restrict_cards(peer_of(request), indices))
 
     # --- quotas -----------------------------------------------------------------------------
 

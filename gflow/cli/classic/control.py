@@ -60,29 +60,27 @@ def _set_gpus_options(parser: Parser) -> None:
 
 def _set_gpus(client: Client, options: argparse.Namespace) -> int:
     known = {card["index"] for card in client.status()["gpus"]}
-    if options.cards != "all":
-        wanted = notation.cards(options.cards)
-        strange = [index for index in wanted if index not in known]
-        if strange:
-            count = len(known)
-            raise Failure(
-                "Failed to set GPU configuration: "
-                f"Invalid GPU indices {strange} (only {count} GPUs detected)"
-            )
-        if set(wanted) != known:
-            raise Failure(
-                "Failed to set GPU configuration: see [gpus] quarantine in gflow.toml for cards "
-                "that are not to be given out"
-            )
-    print("GPU restriction removed: all GPUs are now available")
+    wanted = None if options.cards == "all" else notation.cards(options.cards)
+    strange = [index for index in wanted or () if index not in known]
+    if strange:
+        raise Failure(
+            "Failed to set GPU configuration: "
+            f"Invalid GPU indices {strange} (only {len(known)} GPUs detected)"
+        )
+    client.restrict_cards(wanted)
+    if wanted is None:
+        print("GPU restriction removed: all GPUs are now available")
+    else:
+        print(f"GPU restriction updated: only GPUs {[*wanted]} will be used")
     return 0
 
 
 def _show_gpus(client: Client, options: argparse.Namespace) -> int:
     held = info.holders_of_cards(client)
     for card in client.status()["gpus"]:
-        index, reason = card["index"], card["unusable"]
-        words = [str(index), "in_use" if index in held or reason else "available"]
+        reason = None if card["restricted"] else card["unusable"]
+        words = [str(card["index"]), "in_use" if card["index"] in held or reason else "available"]
+        words += ["restricted"] * card["restricted"]
         print("\t".join([*words, escape(reason)] if reason else words))
     return 0
 

@@ -29,7 +29,7 @@ def run(words: list[str]) -> int:
         if jobs:
             names = ", ".join(f"{one['id']} ({dialect.run_name(one)})" for one in jobs)
             key = ("allocated", names)
-        elif card["unusable"]:
+        elif card["unusable"] and not card["restricted"]:
             key = ("allocated", f"({card['unusable']})")
         else:
             key = ("idle", "")
