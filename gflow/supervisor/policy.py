@@ -107,6 +107,7 @@ class PolicyOperations:
             what = f"there is no gpu {strange[0]} on this machine" if strange else "name some"
             raise Refused(Refused.INVALID, f"cannot choose cards: {what}")
         self._reactor.cards.restrict(indices)
+        self._reactor.monitor.claim(self._reactor.cards.to_claim())
         self._reactor.count_again()
         return {"durable": await self._reactor.durable(self._reactor.persister.link.add(()), True)}
 
