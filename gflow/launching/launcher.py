@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from gflow.launching import line, notice, oom, output, protocol, reader, shim
 from gflow.launching.command import Conditions
 from gflow.launching.conclusion import Conclusions
-from gflow.launching.custody import Custody, about
+from gflow.launching.custody import Custody, Key, about
 from gflow.launching.ledger import Ledger
 from gflow.launching.order import Order
 from gflow.launching.place import Place
@@ -103,6 +103,8 @@ class Launcher:
         )
         self._heartbeat_at_s = 0.0
         self._channel_events = select.EPOLLIN
+        #: Attempts that leave nothing but a run file, as far as this launcher has started them.
+        self._frugal: set[Key] = set()
         self._serving = True
         self._poll.register(channel.fileno(), select.EPOLLIN)
 
@@ -114,12 +116,14 @@ class Launcher:
         self._ledger.tend()
         while self._serving:
             self._tick(time.monotonic())
+            self._say_all()
             ready = self._poll.poll(self._timeout_s(time.monotonic()))
             for fd, callback in [(fd, self._callbacks.get(fd)) for fd, _ in ready]:
                 if fd == self._channel.fileno():
                     self._serve_channel()
                 elif callback and self._callbacks.get(fd) is callback:  # else it has a new meaning
                     callback()
+        self._say_all()
 
     def _timeout_s(self, now_s: float) -> float:
         at_s = min(self._heartbeat_at_s, self._custody.impatient_at_s, self._readers.deadline_s)
@@ -152,19 +156,18 @@ class Launcher:
     # --- the supervisor --------------------------------------------------------------------------
 
     def _send(self, header: Message, blobs: Sequence[bytes | None] = ()) -> None:
-        self._channel.send(protocol.pack(header, blobs))
-        self._await_channel()
+        """Goes out at the end of the turn, with all that is said in it."""
+        self._channel.queue(protocol.pack(header, blobs))
 
-    def _await_channel(self) -> None:
-        """Ask to be told when the pipe takes more, as long as there is more."""
+    def _say_all(self) -> None:
+        """What the pipe takes; ask to be told when it takes more, as long as there is more."""
+        self._channel.flush()
         events = select.EPOLLIN | (select.EPOLLOUT if self._channel.wants_write else 0)
         if events != self._channel_events:
             self._channel_events = events
             self._poll.modify(self._channel.fileno(), events)
 
     def _serve_channel(self) -> None:
-        self._channel.flush()
-        self._await_channel()
         for frame in self._channel.receive():
             message, blobs = protocol.unpack(frame)
             _HANDLERS[message["t"]](self, message, blobs)
@@ -175,6 +178,8 @@ class Launcher:
         if self._custody.watches(key):
             self._custody.tell_truth(key)
             return
+        if blobs[1] is None and not message.get("pty"):
+            self._frugal.add(key)
         handed = {**message, "oom_kills": self._conditions.oom_kills}
         handle = self._pool.hand(handed, blobs, self._lock_fd)
         if handle is not None:
@@ -212,7 +217,9 @@ class Launcher:
         """Let an attempt know why it is told to end, before it is."""
         if not self._custody.watches((message["job_id"], message["attempt"])):
             return
-        path = self._place.reason_path(message["job_id"], message["attempt"])
+        key = (message["job_id"], message["attempt"])
+        self._frugal.discard(key)
+        path = self._place.reason_path(*key)
         notice.write(path, message["reason"], left_s, public=self._conditions.system)
 
     def _on_kill(self, message: Message, _: list[bytes | None]) -> None:
@@ -225,30 +232,27 @@ class Launcher:
         send((message["job_id"], message["attempt"]), message["signal"])
 
     def _on_forget(self, message: Message, _: list[bytes | None]) -> None:
-        key = (message["job_id"], message["attempt"])
-        self._ledger.settle(key)
+        keys: list[Key] = [(job_id, attempt) for job_id, attempt in message["attempts"]]
+        self._ledger.settle(*keys)
         place = self._place
-        notice.remove(place.reason_path(*key))
-        for path in (place.run_path(*key), place.spool_path(*key), place.terminal_path(*key)):
-            try:
-                os.unlink(path)
-            except OSError:
-                pass
+        for key in keys:
+            _unlink(place.run_path(*key))
+            if key in self._frugal:
+                self._frugal.remove(key)
+                continue
+            notice.remove(place.reason_path(*key))
+            _unlink(place.spool_path(*key))
+            _unlink(place.terminal_path(*key))
 
     def _on_conclude(self, message: Message, blobs: list[bytes | None]) -> None:
         order = Order(message, blobs)
-        try:
-            os.unlink(self._place.spool_path(order.job_id, order.attempt))
-        except OSError:
-            pass
+        self._frugal.discard((order.job_id, order.attempt))
+        _unlink(self._place.spool_path(order.job_id, order.attempt))
         self._conclusions.ask(order)
 
     def _on_expire(self, message: Message, _: list[bytes | None]) -> None:
         for job_id, array_id, task in message["jobs"]:
-            try:
-                os.unlink(output.log_path(self._place.logs, job_id, array_id, task))
-            except OSError:
-                pass
+            _unlink(output.log_path(self._place.logs, job_id, array_id, task))
 
     def _on_read(self, message: Message, _: list[bytes | None]) -> None:
         self._readers.ask(message)
@@ -284,6 +288,13 @@ def _conditions(settings: dict[str, Any]) -> Conditions:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a pidfd per running job
     affinity = sorted(os.sched_getaffinity(0)) if settings.get("cpu_affinity") else None
     return Conditions((soft, hard), affinity, system=settings.get("system", False))
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
 
 
 def _known(item: list[Any]) -> Known:

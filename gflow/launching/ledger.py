@@ -54,10 +54,10 @@ class Ledger:
         """An attempt begins. Raises OSError."""
         self._append(b"\n+%d.%d\n" % key)
 
-    def settle(self, key: Key) -> None:
-        """Its end is known for good, or it is as if it had never begun."""
+    def settle(self, *keys: Key) -> None:
+        """Their ends are known for good, or it is as if they had never begun."""
         try:
-            self._append(b"\n-%d.%d\n" % key)
+            self._append(b"".join(b"\n-%d.%d\n" % key for key in keys))
         except OSError:
             pass  # found once more without a run file: settled again
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Message = dict[str, Any]
@@ -15,7 +15,7 @@ _encode = json.encoder.c_make_encoder(  # type: ignore[attr-defined]
 )
 
 
-def encode(value: Message) -> bytes:
+def encode(value: Mapping[str, Any]) -> bytes:
     """Compact JSON on one line. What cannot be encoded is an error of the caller's."""
     return "".join(_encode(value, 0)).encode()
 

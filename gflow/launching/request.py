@@ -5,7 +5,6 @@ Pure. The launcher itself does not import this: it stays free of the model.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -95,8 +94,7 @@ def start(
         "epilog": epilog,
         "hook_timeout_s": hook_timeout_s,
     }
-    facts = json.dumps(record, separators=(",", ":")).encode()
-    return protocol.pack(message, (env, script, facts))
+    return protocol.pack(message, (env, script, protocol.encode(record)))
 
 
 def kill(order: action.Kill) -> bytes:
@@ -140,9 +138,9 @@ def signal(order: action.Signal) -> bytes:
     )
 
 
-def forget(job_id: int, attempt: int) -> bytes:
-    """Delete what the attempt left: its final record is durable."""
-    return protocol.pack({"t": "forget", "job_id": job_id, "attempt": attempt})
+def forget(attempts: Iterable[tuple[int, int]]) -> bytes:
+    """Delete what these attempts (job id, attempt) left: their final records are durable."""
+    return protocol.pack({"t": "forget", "attempts": list(attempts)})
 
 
 def conclude(

@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import struct
 from collections import deque
+from itertools import islice
 
 _HEADER = struct.Struct("!i")
 _LONG_HEADER = struct.Struct("!iQ")
 _LONGEST_SHORT = 0x7FFFFFFF
 #: What one read takes at most, so that one turn of the loop stays short.
-_READ_BYTES = 1 << 18
+_READ_BYTES = 1 << 16
+_FRAMES_AT_ONCE = 64
 
 
 class ChannelClosed(Exception):
@@ -43,29 +45,34 @@ class Channel:
 
     def send(self, frame: bytes) -> None:
         """Queue one frame and write what the kernel takes now. Raises ChannelClosed."""
+        self.queue(frame)
+        self.flush()
+
+    def queue(self, frame: bytes) -> None:
+        """Queue one frame; ``flush`` writes it, with others in one call."""
         if len(frame) > _LONGEST_SHORT:
             header = _LONG_HEADER.pack(-1, len(frame))
         else:
             header = _HEADER.pack(len(frame))
         self._outgoing.append(memoryview(header + frame))
         self.unsent_bytes += len(header) + len(frame)
-        self.flush()
 
     def flush(self) -> None:
         """Write what the kernel takes. Raises ChannelClosed."""
         while self._outgoing:
-            head = self._outgoing[0]
             try:
-                written = os.write(self._fd, head)
+                written = os.writev(self._fd, list(islice(self._outgoing, _FRAMES_AT_ONCE)))
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
                 raise ChannelClosed(str(error)) from error
             self.unsent_bytes -= written
-            if written == len(head):
-                self._outgoing.popleft()
-            else:
-                self._outgoing[0] = head[written:]
+            while written:
+                head = self._outgoing.popleft()
+                if written < len(head):
+                    self._outgoing.appendleft(head[written:])
+                    break
+                written -= len(head)
 
     def receive(self) -> list[bytes]:
         """Frames that are complete by now. Raises ChannelClosed at EOF, after the last frame."""

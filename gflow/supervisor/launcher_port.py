@@ -53,6 +53,7 @@ class LauncherPort(Port):
         self._kills: dict[tuple[int, int], Kill] = {}
         #: Warnings that no launcher has taken yet.
         self._warnings: list[Warn] = []
+        self._forgotten: list[tuple[int, int]] = []
         self._reads: dict[int, asyncio.Future[tuple[Message, bytes]]] = {}
         self._read_count = 0
         self._scanned: asyncio.Future[None] | None = None
@@ -86,8 +87,18 @@ class LauncherPort(Port):
             self._warnings.append(order)
 
     def forget(self, job_id: int, attempt: int) -> None:
-        """The final record of the attempt is durable: what it left may go."""
-        self.send(request.forget(job_id, attempt))
+        """The final record of the attempt is durable: what it left may go.
+
+        Those of one turn of the loop go in one message.
+        """
+        if not self._forgotten:
+            self.loop.call_soon(self._send_forgotten)
+        self._forgotten.append((job_id, attempt))
+
+    def _send_forgotten(self) -> None:
+        if self._forgotten:
+            self.send(request.forget(self._forgotten))
+            self._forgotten = []
 
     def conclude(self, frame: bytes) -> None:
         """The same, and the job's own line is to run (:func:`request.conclude`)."""
@@ -180,6 +191,7 @@ class LauncherPort(Port):
     async def close(self) -> None:
         """An orderly end; shims and jobs live on."""
         self.closing = True
+        self._send_forgotten()
         if self.send(request.stop()):
             try:
                 await asyncio.wait_for(self.ended, 5.0)

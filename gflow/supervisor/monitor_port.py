@@ -12,6 +12,9 @@ from gflow.model.job import Job
 from gflow.supervisor.child import Child
 from gflow.supervisor.port import Port
 
+#: What ends within this time is not worth measuring.
+_SHORT_S = 0.1
+
 Samples = tuple[tuple[int, int, dict[str, Any]], ...]
 
 
@@ -39,25 +42,31 @@ class MonitorPort(Port):
         #: What the monitor tells about itself: cost of a pass, and the like.
         self.figures: dict[str, Any] = {}
         self._frames: deque[bytes] = deque()
+        #: Attempts that the monitor is yet to be told of, and what.
+        self._new: dict[tuple[int, int], dict[str, Any]] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def watch(self, job: Job) -> None:
         """Measure the tree below the job's shim; where that is gone, the command and its tree."""
         root = job.shim or job.process
         if root is None:
             return
-        self._tell(
-            t="watch",
-            job_id=job.id,
-            attempt=job.attempt,
-            pid=root.pid,
-            ticks=root.start_ticks,
-            inclusive=job.shim is None,
-            memory_limit_bytes=job.spec.resources.memory_bytes or None,
-        )
+        if self._timer is None:
+            self._timer = self.loop.call_later(_SHORT_S, self._tell_new)
+        self._new[job.id, job.attempt] = {
+            "t": "watch",
+            "job_id": job.id,
+            "attempt": job.attempt,
+            "pid": root.pid,
+            "ticks": root.start_ticks,
+            "inclusive": job.shim is None,
+            "memory_limit_bytes": job.spec.resources.memory_bytes or None,
+        }
 
     def unwatch(self, job_id: int, attempt: int) -> None:
         """The attempt is over."""
-        self._tell(t="unwatch", job_id=job_id, attempt=attempt)
+        if self._new.pop((job_id, attempt), None) is None:
+            self._tell(t="unwatch", job_id=job_id, attempt=attempt)
 
     def claim(self, names: list[str]) -> None:
         """Have declared cards claimed for this supervisor, and no others."""
@@ -71,6 +80,12 @@ class MonitorPort(Port):
         if self.child.alive:
             self.send(json.dumps({"t": "stop", "job_id": 0, "attempt": 0}).encode())
             await asyncio.wait({self.ended}, timeout=2.0)
+
+    def _tell_new(self) -> None:
+        self._timer = None
+        new, self._new = self._new, {}
+        for message in new.values():
+            self._tell(**message)
 
     def _tell(self, **message: Any) -> None:
         self.send(json.dumps(message).encode())

@@ -89,7 +89,7 @@ def test_shims_do_not_stay(launcher: Driver) -> None:
 def test_forget_deletes_what_an_attempt_left(launcher: Driver) -> None:
     """Once the final record is durable, run file and script go."""
     launcher.run(script="exit 0")
-    launcher.ask("forget")
+    launcher.ask("forget", attempts=[[1, 1]])
     launcher.drain()
     assert not launcher.run_file().exists()
     assert not list((launcher.state_dir / "spool").iterdir())

@@ -118,6 +118,6 @@ def test_heartbeats_are_no_events() -> None:
 
 def test_forgetting_what_is_not_there_is_harmless(launcher: Driver, tmp_path: Path) -> None:
     """The order may come twice."""
-    launcher.send(request.forget(1, 1))
-    launcher.send(request.forget(1, 1))
+    launcher.send(request.forget([(1, 1), (2, 1)]))
+    launcher.send(request.forget([(1, 1)]))
     assert launcher.run("/bin/true")["exit_code"] == 0

@@ -267,7 +267,7 @@ def test_the_socket_of_a_killed_shim_goes_with_its_run_file(launcher: Driver) ->
     launcher.ask("kill", grace_period_s=0.0)
     launcher.wait_for("lost")
     assert path.exists()
-    launcher.ask("forget")
+    launcher.ask("forget", attempts=[[1, 1]])
     until(lambda: not path.exists())
 
 

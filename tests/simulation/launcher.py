@@ -27,7 +27,7 @@ class _Channel:
     def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
 
-    def send(self, frame: bytes) -> None:
+    def queue(self, frame: bytes) -> None:
         try:
             self._pipe.tell(frame)
         except BrokenPipeError:
@@ -98,6 +98,7 @@ class LauncherProcess(launcher.Launcher):
         self._reports.deliver = self._custody.pass_on
         self._ledger = SimulatedLedger(self._place)
         self._readers = reader.Readers(self._watch, self._unwatch, self._send)
+        self._frugal = set()
         self._heartbeat_at_s = 0.0
         self._serving = True
         self._begun = False
@@ -168,7 +169,7 @@ class LauncherProcess(launcher.Launcher):
     def _unwatch(self, fd: int) -> None:
         del self._callbacks[fd]
 
-    def _await_channel(self) -> None:
+    def _say_all(self) -> None:
         pass
 
 
