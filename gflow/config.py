@@ -65,7 +65,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "priority_weight": Setting(1000.0, "number", minimum=0),
         "fair_share_weight": Setting(900.0, "number", minimum=0),
         "project_share_weight": Setting(0.0, "number", minimum=0),
-        "age_weight": Setting(1.0, "number", minimum=0),
+        "age_weight": Setting(10.0, "number", minimum=0),
         "fair_share_half_life_s": Setting(7 * 86400.0, "duration", minimum=60),
         "gpu_cost": Setting(16.0, "number", minimum=0),
     },

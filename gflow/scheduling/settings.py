@@ -37,7 +37,7 @@ class Settings:
     priority_weight: float = 1000.0
     fair_share_weight: float = 900.0
     project_share_weight: float = 0.0
-    age_weight: float = 1.0
+    age_weight: float = 10.0
     #: Quotas of the configuration: (scope, name, limits); see :mod:`gflow.scheduling.quota`.
     quotas: tuple[tuple[str, str, tuple[tuple[str, float], ...]], ...] = ()
     #: Use counts half after this long.

@@ -144,6 +144,6 @@ def test_the_parts_of_a_priority() -> None:
     job = stage.submit(spec(cpus=4, priority=12))
     stage.pass_s(7200)
     parts = stage.scheduler.priority(job, stage.now)
-    assert parts["priority"] == 12_000 and parts["age"] == 2
+    assert parts["priority"] == 12_000 and parts["age"] == 20
     assert 0 < parts["fair_share"] <= 900
     assert parts["points"] == parts["priority"] + parts["fair_share"] + parts["age"]
