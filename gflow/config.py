@@ -98,7 +98,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
     },
     "limits": {
         "max_array_tasks": Setting(1_000_000, "int", minimum=1),
-        "max_live_jobs": Setting(1_000_000, "int", minimum=1),
+        "max_live_jobs": Setting(2_000_000, "int", minimum=1),
         "blob_bytes": Setting(512 << 20, "size", minimum=1 << 20),
         "max_output_bytes": Setting(None, "size", minimum=0),
         "connections": Setting(1024, "int", minimum=8),
