@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from gflow.cli.command import Parser
 from gflow.cli.session import Session
 
 SHELLS = ("bash", "zsh", "fish")
+
+
+class Command(NamedTuple):
+    """What may follow one word of a program's; the word "" stands for the program itself."""
+
+    word: str
+    summary: str
+    options: Sequence[argparse.Action]
+    #: Words that may follow it.
+    words: Sequence[str] = ()
+
+
+def command(word: str, summary: str, parser: Parser, words: Sequence[str] = ()) -> Command:
+    """One that a parser understands."""
+    shown = [a for a in parser._actions if a.option_strings and a.help != argparse.SUPPRESS]
+    return Command(word, summary, shown, words)
 
 
 def configure(name: str, parser: Parser) -> None:
@@ -24,8 +41,7 @@ def configure(name: str, parser: Parser) -> None:
 
 def run(name: str, options: argparse.Namespace, session: Session) -> int:
     """Print the script."""
-    scripts = {"bash": _bash, "zsh": _zsh, "fish": _fish}
-    text = scripts[options.shell]()
+    text = script(options.shell, "gflowctl", _commands())
     if session.as_json:
         session.print_json({"shell": options.shell, "script": text})
     else:
@@ -33,84 +49,101 @@ def run(name: str, options: argparse.Namespace, session: Session) -> int:
     return 0
 
 
-def _commands() -> Iterator[tuple[str, str, list[argparse.Action]]]:
-    """(command, summary, its options)."""
+def script(shell: str, program: str, commands: list[Command]) -> str:
+    """The completion script of a program for one of SHELLS."""
+    make = {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell]
+    return make(program, commands[0], commands[1:])
+
+
+def _commands() -> list[Command]:
     from gflow.cli import main
 
+    leading = Parser(prog="gflowctl")
+    leading.add_argument("--version", action="store_true")
+    leading.add_argument("--json", action="store_true")
+    leading.add_argument("--runtime-dir")
+    found = [command("", "", leading, [*main.COMMANDS])]
     for name, (_, summary) in main.COMMANDS.items():
-        parser = main.build_parser(name)
-        actions = [a for a in parser._actions if a.option_strings and a.help != argparse.SUPPRESS]
-        yield name, summary, actions
+        words = SHELLS if name == "completion" else ()
+        found.append(command(name, summary, main.build_parser(name), words))
+    return found
 
 
-def _bash() -> str:
-    commands = list(_commands())
+def _words(one: Command) -> str:
+    return " ".join(option for action in one.options for option in action.option_strings)
+
+
+def _bash(program: str, own: Command, commands: list[Command]) -> str:
     cases = []
-    for name, _, actions in commands:
-        words = " ".join(option for action in actions for option in action.option_strings)
+    for one in (own, *commands):
         choices = [
             f"            {'|'.join(a.option_strings)}) "
             f'COMPREPLY=($(compgen -W "{" ".join(map(str, a.choices))}" -- "$cur")); return;;'
-            for a in actions
+            for a in one.options
             if a.choices
         ]
-        chosen = ['        case "$prev" in', *choices, "        esac"] if choices else []
-        cases += [f"    {name})", *chosen, f'        words="{words}";;']
-    names = " ".join(name for name, _, _ in commands)
+        cases.append(f"    {one.word or chr(34) * 2})")
+        if choices:
+            cases += ['        case "$prev" in', *choices, "        esac"]
+        words = f'words="{_words(one)}"'
+        if one.words:
+            words = f'if [[ "$cur" == -* ]]; then {words}; else words="{" ".join(one.words)}"; fi'
+        cases.append(f"        {words};;")
+    names = "|".join(one.word for one in commands)
+    find = [
+        '    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do',
+        f'        case "$word" in {names}) command="$word"; break;; esac',
+        "    done",
+    ]
     return "\n".join(
         [
-            "_gflowctl() {",
+            f"_{program}() {{",
             '    local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}"',
             '    local words="" command="" word',
-            '    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do',
-            '        case "$word" in -*) ;; *) command="$word"; break;; esac',
-            "    done",
+            *(find if commands else ()),
             '    case "$command" in',
-            f'    "") words="{names} --help --version --json --runtime-dir";;',
             *cases,
             "    esac",
-            '    if [[ "$command" == completion && "$cur" != -* ]]; then words="'
-            + " ".join(SHELLS)
-            + '"; fi',
             '    COMPREPLY=($(compgen -W "$words" -- "$cur"))',
             '    if [[ ${#COMPREPLY[@]} -eq 0 && "$cur" != -* ]]; then',
             '        COMPREPLY=($(compgen -f -- "$cur"))',
             "    fi",
             "}",
-            "complete -o filenames -F _gflowctl gflowctl",
+            f"complete -o filenames -F _{program} {program}",
         ]
     )
 
 
-def _zsh() -> str:
+def _zsh(program: str, own: Command, commands: list[Command]) -> str:
     lines = [
-        "#compdef gflowctl",
-        "_gflowctl() {",
+        f"#compdef {program}",
+        f"_{program}() {{",
         "    local -a commands options",
         "    commands=(",
     ]
-    for name, summary, _ in _commands():
-        lines.append("        " + _quote(f"{name}:{summary.replace(':', '')}"))
-    lines += [
-        "    )",
-        "    if (( CURRENT == 2 )); then _describe command commands; return; fi",
-        '    case "${words[2]}" in',
-    ]
-    for name, _, actions in _commands():
+    lines += ["        " + _quote(f"{one.word}:{_plain(one.summary)}") for one in commands]
+    lines.append("    )")
+    if commands:
+        lines.append(
+            '    if (( CURRENT == 2 )) && [[ "$PREFIX" != -* ]]; '
+            "then _describe command commands; return; fi"
+        )
+    lines.append('    case "${words[2]}" in')
+    for one in (*commands, own):
         options = " ".join(
-            _quote(f"{option}:{_help(action).replace(':', '')}")
-            for action in actions
+            _quote(f"{option}:{_plain(_help(action))}")
+            for action in one.options
             for option in action.option_strings
         )
-        lines.append(f"    {name}) options=({options})")
+        lines.append(f"    {one.word or '*'}) options=({options})")
         chosen = [
             f"        {'|'.join(a.option_strings)}) "
             f"compadd {' '.join(map(str, a.choices))}; return;;"
-            for a in actions
+            for a in one.options
             if a.choices
         ]
-        if name == "completion":
-            chosen.append(f"        completion) compadd {' '.join(SHELLS)}; return;;")
+        if one.word and one.words:
+            chosen.append(f"        {one.word}) compadd {' '.join(one.words)}; return;;")
         if chosen:
             lines += ['        case "${words[CURRENT-1]}" in', *chosen, "        esac"]
         lines.append("    ;;")
@@ -118,37 +151,46 @@ def _zsh() -> str:
         "    esac",
         '    if [[ "$PREFIX" == -* ]]; then _describe option options; else _files; fi',
         "}",
-        "compdef _gflowctl gflowctl",
+        f"compdef _{program} {program}",
     ]
     return "\n".join(lines)
 
 
-def _fish() -> str:
+def _fish(program: str, own: Command, commands: list[Command]) -> str:
     lines = []
-    for name, summary, actions in _commands():
-        lines.append(
-            f"complete -c gflowctl -n __fish_use_subcommand -f -a {name} -d {_quote(summary)}"
-        )
-        for action in actions:
-            parts = [f"complete -c gflowctl -n '__fish_seen_subcommand_from {name}'"]
-            for option in action.option_strings:
-                flag = "-l" if option.startswith("--") else "-s"
-                parts.append(f"{flag} {option.lstrip('-')}")
-            if action.nargs != 0:
-                parts.append("-r")
-            if action.choices:
-                parts.append(f"-f -a {_quote(' '.join(map(str, action.choices)))}")
-            parts.append(f"-d {_quote(_help(action))}")
-            lines.append(" ".join(parts))
-    lines.append(
-        "complete -c gflowctl -n '__fish_seen_subcommand_from completion' "
-        f"-f -a '{' '.join(SHELLS)}'"
-    )
+    for one in (own, *commands):
+        where = f"complete -c {program}"
+        if one.word:
+            lines.append(
+                f"{where} -n __fish_use_subcommand -f -a {one.word} -d {_quote(one.summary)}"
+            )
+            where += f" -n '__fish_seen_subcommand_from {one.word}'"
+        elif commands:
+            where += " -n __fish_use_subcommand"
+        lines += [_fish_option(where, action) for action in one.options]
+        if one.word and one.words:
+            lines.append(f"{where} -f -a {_quote(' '.join(one.words))}")
     return "\n".join(lines)
+
+
+def _fish_option(where: str, action: argparse.Action) -> str:
+    parts = [where]
+    for option in action.option_strings:
+        flag = "-l" if option.startswith("--") else "-s"
+        parts.append(f"{flag} {option.lstrip('-')}")
+    if action.nargs != 0:
+        parts.append("-r")
+    if action.choices:
+        parts.append(f"-f -a {_quote(' '.join(map(str, action.choices)))}")
+    return " ".join([*parts, f"-d {_quote(_help(action))}"])
 
 
 def _help(action: argparse.Action) -> str:
     return (action.help or "").replace("%%", "%")
+
+
+def _plain(text: str) -> str:
+    return text.replace(":", "")
 
 
 def _quote(text: str) -> str:

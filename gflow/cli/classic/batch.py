@@ -112,18 +112,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--strict", action="store_true", default=None, help="refuse inexact #SBATCH lines")
 
 
+def parser() -> Parser:
+    """Options of gbatch."""
+    made = Parser(
+        prog="gbatch", usage="gbatch [options] COMMAND … | SCRIPT [ARGS] | -  (or: gbatch new NAME)"
+    )
+    add_options(made)
+    made.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
+    return made
+
+
 def run(words: list[str]) -> int:
     """The command."""
     if words[:1] == ["new"] and len(words) == 2:
         return _new(words[1])
-    parser = Parser(
-        prog="gbatch", usage="gbatch [options] COMMAND … | SCRIPT [ARGS] | -  (or: gbatch new NAME)"
-    )
-    add_options(parser)
-    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
     if words == ["help"]:
         words = ["--help"]
-    options = parser.parse_args(words)
+    options = parser().parse_args(words)
     base = _interpreted(options)
     translated = _directives(options, base)
     specs = _expanded(options, base, translated)

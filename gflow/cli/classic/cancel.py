@@ -11,17 +11,22 @@ from gflow.cli.classic import notation
 from gflow.cli.command import Failure, Parser, whole
 
 
-def run(words: list[str]) -> int:
-    """The command."""
-    parser = Parser(prog="gcancel")
-    add = parser.add_argument
+def parser() -> Parser:
+    """Options of gcancel."""
+    made = Parser(prog="gcancel")
+    add = made.add_argument
     add("--dry-run", action="store_true", help="tell what would be ended")
     for hidden in ("--cancel", "--kill"):
         add(hidden, action="store_true", help=argparse.SUPPRESS)
     for hidden in ("--finish", "--fail"):
         add(hidden, type=whole(0, 2**63 - 1), metavar="ID", help=argparse.SUPPRESS)
     add("ids", nargs="?", metavar="IDS", help="7, 3-9, 4,6")
-    options = parser.parse_args(words)
+    return made
+
+
+def run(words: list[str]) -> int:
+    """The command."""
+    options = parser().parse_args(words)
     if options.finish is not None or options.fail is not None:
         raise Failure("a job ends as its command does: it cannot be declared finished or failed")
     if options.ids is None:

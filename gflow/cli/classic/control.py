@@ -8,14 +8,15 @@ from typing import Any
 
 from gflow.api.client import Client
 from gflow.api.dialect import LIMITS
+from gflow.api.quantity import GrammarError
 from gflow.api.wire import Refusal
-from gflow.cli.classic import info, notation, sheet
+from gflow.cli.classic import info, notation, sheet, timetable
 from gflow.cli.command import Failure, Parser, whole
 from gflow.cli.rendering import escape
 
 Record = dict[str, Any]
 
-_COMMANDS = {
+COMMANDS = {
     "set-gpus": "which cards may be given out",
     "show-gpus": "one line per card",
     "gpu-process": "foreign processes on cards: ignore, unignore, list",
@@ -30,21 +31,26 @@ def run(words: list[str]) -> int:
     """The command."""
     if not words or words[0] in ("-h", "--help", "help"):
         print("usage: gctl COMMAND …\n")
-        print("\n".join(f"  {one:<12} {what}" for one, what in _COMMANDS.items()))
+        print("\n".join(f"  {one:<12} {what}" for one, what in COMMANDS.items()))
         return 0
     name, *rest = words
-    if name not in _COMMANDS:
+    if name not in COMMANDS:
         raise Failure(f"unrecognized subcommand '{name}'; see gctl --help", 2)
     if name in ("reserve", "quota", "gpu-process"):
-        actions = _NESTED[name]
+        actions = NESTED[name]
         if not rest or rest[0] not in actions:
             raise Failure(f"usage: gctl {name} {'|'.join(actions)} …", 2)
         name, rest = f"{name} {rest[0]}", rest[1:]
-    parser = Parser(prog=f"gctl {name}")
-    _OPTIONS.get(name, _no_options)(parser)
-    options = parser.parse_args(rest)
+    options = parser(name).parse_args(rest)
     with Client() as client:
         return _RUN[name](client, options)
+
+
+def parser(name: str) -> Parser:
+    """Options of one command of gctl: ``set-gpus``, ``reserve list``."""
+    made = Parser(prog=f"gctl {name}")
+    _OPTIONS.get(name, _no_options)(made)
+    return made
 
 
 def _no_options(parser: Parser) -> None:
@@ -228,6 +234,15 @@ def _reserve_options(parser: Parser) -> None:
     add("--timezone", metavar="TZ", help="of --start (yours)")
 
 
+def _instant(text: str) -> float:
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError as error:
+        raise GrammarError(f"Invalid time: {error}") from None
+
+
 def _start(options: argparse.Namespace) -> float:
     from datetime import datetime
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -260,20 +275,45 @@ def _reserve_list_options(parser: Parser) -> None:
     add("--user", metavar="NAME")
     add("--status", metavar="STATUS", help="pending or active")
     add("--active", action="store_true")
+    add("--timeline", action="store_true", help="as bars below an axis")
+    window = parser.add_mutually_exclusive_group().add_argument
+    window("--range", type=notation.stated(notation.window), metavar="R", help="48h, -24h:+24h")
+    window("--from", dest="since", type=notation.stated(_instant), metavar="T")
+    add("--to", dest="until", type=notation.stated(_instant), metavar="T", help="with --from")
 
 
 def _reserve_list(client: Client, options: argparse.Namespace) -> int:
+    timed = options.range or options.since is not None or options.until is not None
+    if (timed and not options.timeline) or (options.since is None) != (options.until is None):
+        raise Failure("--range, and --from with --to, belong to --timeline", 2)
     wanted = "active" if options.active else (options.status or "").lower()
-    rows = [["ID", "USER", "GPUS", "START", "END", "STATUS"]]
-    for one in client.reservations():
-        status = _status(one)
-        owner = one["user"] or one["project"]
-        if options.user in (None, owner) and wanted in ("", status.lower()):
-            end = one["start_at"] + one["duration_s"]
-            moments = [_moment(one["start_at"]), _moment(end)]
-            rows.append([str(one["id"]), owner, _cards(one), *moments, status])
-    print("\n".join(sheet.lines(rows, 3)) if len(rows) > 1 else "No reservations found.")
+    found = [
+        one
+        for one in client.reservations()
+        if options.user in (None, one["user"] or one["project"])
+        and wanted in ("", _status(one).lower())
+    ]
+    if not found:
+        print("No reservations found.")
+    elif options.timeline:
+        now = time.time()
+        behind_s, ahead_s = options.range or (timetable.AROUND_S, timetable.AROUND_S)
+        since, until = options.since, options.until
+        if since is None:
+            since, until = now - behind_s, now + ahead_s
+        if since >= until:
+            raise Failure("the time range of the timeline is empty")
+        print(timetable.render(found, since, until, now))
+    else:
+        rows = [["ID", "USER", "GPUS", "START", "END", "STATUS"], *map(_row, found)]
+        print("\n".join(sheet.lines(rows, 3)))
     return 0
+
+
+def _row(one: Record) -> list[str]:
+    end = one["start_at"] + one["duration_s"]
+    moments = [_moment(one["start_at"]), _moment(end)]
+    return [str(one["id"]), one["user"] or one["project"], _cards(one), *moments, _status(one)]
 
 
 def _number_options(parser: Parser) -> None:
@@ -320,7 +360,7 @@ def _moment(epoch_s: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(epoch_s))
 
 
-_NESTED = {
+NESTED = {
     "reserve": ("create", "list", "get", "cancel"),
     "quota": ("list", "set", "remove"),
     "gpu-process": ("ignore", "unignore", "list"),

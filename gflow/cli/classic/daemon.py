@@ -13,7 +13,7 @@ from gflow.cli import spawning, stopping
 from gflow.cli.command import Failure, Parser
 from gflow.cli.session import Session
 
-_COMMANDS = {
+COMMANDS = {
     "start": "start it in the background (also: up)",
     "stop": "end it; running jobs live on (also: down)",
     "restart": "stop, then start",
@@ -43,23 +43,28 @@ def run(words: list[str]) -> int:
     name = _ALIASES.get(words[0], words[0])
     if name in ("-h", "--help", "help"):
         print("usage: gflowd [COMMAND]\n")
-        print("\n".join(f"  {one:<8} {what}" for one, what in _COMMANDS.items()))
+        print("\n".join(f"  {one:<8} {what}" for one, what in COMMANDS.items()))
         return 0
     if name == "init":
         raise Failure("there is nothing to initialise: gflow.toml may be empty or missing")
     if name == "service":
         raise Failure("see conf/gflow-user.service for a systemd unit")
-    if name not in _COMMANDS:
+    if name not in COMMANDS:
         raise Failure(f"unrecognized subcommand '{name}'; see gflowd --help", 2)
-    parser = Parser(prog=f"gflowd {name}", description=_COMMANDS[name].capitalize() + ".")
-    for option, variable in _OVERRIDES.items():
-        parser.add_argument(option, metavar="X", dest=variable, help=_OVERRIDE_HELP[option])
-    for variable, value in vars(parser.parse_args(words[1:])).items():
+    for variable, value in vars(parser(name).parse_args(words[1:])).items():
         if value is not None:
             os.environ[variable] = value  # the supervisor that is started reads it
     return {"start": _start, "stop": _stop, "restart": _restart, "reload": _restart}.get(
         name, _status
     )()
+
+
+def parser(name: str) -> Parser:
+    """Options of one command of gflowd."""
+    made = Parser(prog=f"gflowd {name}", description=COMMANDS[name].capitalize() + ".")
+    for option, variable in _OVERRIDES.items():
+        made.add_argument(option, metavar="X", dest=variable, help=_OVERRIDE_HELP[option])
+    return made
 
 
 def _become_supervisor() -> NoReturn:

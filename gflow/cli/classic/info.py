@@ -12,12 +12,17 @@ from gflow.cli.command import Parser
 Record = dict[str, Any]
 
 
+def parser() -> Parser:
+    """Options of ginfo."""
+    made = Parser(prog="ginfo", description="The cards, and who has them.")
+    made.add_argument("-v", "--verbose", action="count")
+    made.add_argument("-q", "--quiet", action="store_true")
+    return made
+
+
 def run(words: list[str]) -> int:
     """The command. Nothing at all is printed where there are no cards."""
-    parser = Parser(prog="ginfo", description="The cards, and who has them.")
-    parser.add_argument("-v", "--verbose", action="count")
-    parser.add_argument("-q", "--quiet", action="store_true")
-    parser.parse_args(words)
+    parser().parse_args(words)
     with Client() as client:
         cards = client.status()["gpus"]
         if not cards:

@@ -17,7 +17,7 @@ from gflow.cli.classic import closing, notation, redo, revision, sheet, show, vi
 from gflow.cli.command import Failure, Parser, whole
 
 _ALIASES = {"a": "attach", "l": "log", "h": "hold", "r": "release", "u": "update", "s": "show"}
-_COMMANDS = {
+COMMANDS = {
     "attach": "join the terminal of a job, or follow its log",
     "log": "print a job's output",
     "hold": "keep jobs from starting",
@@ -37,19 +37,23 @@ def run(words: list[str]) -> int:
     name = "close-sessions" if name == "close" else name
     if name in ("--help", "-h", "help"):
         print("usage: gjob COMMAND …\n")
-        print("\n".join(f"  {one:<15} {what}" for one, what in _COMMANDS.items()))
+        print("\n".join(f"  {one:<15} {what}" for one, what in COMMANDS.items()))
         return 0
-    if name not in _COMMANDS:
+    if name not in COMMANDS:
         raise Failure(f"unrecognized subcommand '{name}'; see gjob --help", 2)
-    parser = Parser(prog=f"gjob {name}", description=_COMMANDS[name].capitalize() + ".")
-    if name != "close-sessions":
-        parser.add_argument(
-            "job", metavar="JOB" if name in ("attach", "log", "redo") else "JOBS", help="7, 3-9, @"
-        )
-    _OPTIONS[name](parser)
-    options = parser.parse_args(words[1:])
+    options = parser(name).parse_args(words[1:])
     with Client() as client:
         return _RUN[name](client, options)
+
+
+def parser(name: str) -> Parser:
+    """Options of one command of gjob."""
+    made = Parser(prog=f"gjob {name}", description=COMMANDS[name].capitalize() + ".")
+    if name != "close-sessions":
+        one = name in ("attach", "log", "redo")
+        made.add_argument("job", metavar="JOB" if one else "JOBS", help="7, 3-9, @")
+    _OPTIONS[name](made)
+    return made
 
 
 def single(client: Client, word: str) -> int:

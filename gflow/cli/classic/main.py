@@ -82,6 +82,8 @@ def multicall(words: list[str]) -> int:
     if words[:1] == ["__multicall"]:
         words = words[1:]
     known = ", ".join(sorted([*PROGRAMS, "mcp"]))
+    if words[:1] == ["completion"]:
+        return run("gflow", words)
     if words and words[0] in PROGRAMS:
         return run(words[0], words[1:])
     print(f"usage: gflow COMMAND …\n\nCommands: {known}; see also gflowctl", file=sys.stderr)
@@ -103,6 +105,9 @@ def run(program: str, words: list[str]) -> int:
         print(f"{program} {__version__} (gflow-scheduler)")
         return 0
     try:
+        if words[:1] == ["completion"]:
+            module = import_module("gflow.cli.classic.completing")
+            return int(module.run(program, words[1:]))
         code: int = import_module(f"gflow.cli.classic.{PROGRAMS[program]}").run(_configured(words))
         sys.stdout.flush()
         return code

@@ -124,6 +124,22 @@ def span(text: str) -> float:
     return float(seconds)
 
 
+def window(text: str) -> tuple[float, float]:
+    """Seconds back and ahead of now: ``48h``, ``-24h``, ``-24h:+24h``."""
+    first, colon, second = text.partition(":")
+    ends = [_offset(part) for part in ((first, second) if colon else (first,))]
+    since, until = min(0.0, *ends), max(0.0, *ends)
+    if colon:
+        since, until = ends
+    if since >= until:
+        raise GrammarError(f"Invalid range {quoted(text)}: expected 48h, -24h or -24h:+24h")
+    return -since, until
+
+
+def _offset(text: str) -> float:
+    return -span(text[1:]) if text.startswith("-") else span(text.removeprefix("+"))
+
+
 def parameter(text: str) -> tuple[str, list[str]]:
     """Name and values of ``name=v1,v2`` or of the inclusive range ``name=start:stop[:step]``."""
     name, equals, rest = text.partition("=")

@@ -19,13 +19,13 @@ _TOP = 5
 _WIDTH = 72
 
 
-def run(words: list[str]) -> int:
-    """The command."""
-    parser = Parser(prog="gstats", description="Figures over jobs.")
-    who = parser.add_mutually_exclusive_group().add_argument
+def parser() -> Parser:
+    """Options of gstats."""
+    made = Parser(prog="gstats", description="Figures over jobs.")
+    who = made.add_mutually_exclusive_group().add_argument
     who("-u", "--user", metavar="NAME", help="of this user; all: of everybody (me)")
     who("-a", "--all-users", action="store_true", help="of everybody")
-    add = parser.add_argument
+    add = made.add_argument
     add(
         "-t",
         "--since",
@@ -34,7 +34,12 @@ def run(words: list[str]) -> int:
         help="2h, 7d, today, a date",
     )
     add("-o", "--output", default="table", metavar="FORMAT", help="table, json, csv")
-    options = parser.parse_args(words)
+    return made
+
+
+def run(words: list[str]) -> int:
+    """The command."""
+    options = parser().parse_args(words)
     everybody = options.all_users or options.user == "all"
     user = None if everybody else options.user or str(os.getuid())
     with Client() as client:
