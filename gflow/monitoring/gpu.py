@@ -4,7 +4,8 @@ A round is one look at everything; ``look`` asks for a few cards at once, when a
 has ended. Whoever is silent for long is thought to hang in the driver, so a round that takes its
 time says from card to card that it lives.
 
-→ ``watch {job_id, roots}`` · ``unwatch {job_id}`` · ``look {number, uuids}`` · ``stop``
+→ ``watch {job_id, roots}`` · ``unwatch {job_id}`` · ``look {number, uuids}`` · ``renounce {uuids}``
+· ``stop``
 ← ``absent {message}`` (the end) · ``failed {message}`` · ``alive`` · ``cards {cards, groups, …}`` ·
 ``looked {number, cards}``
 """
@@ -54,6 +55,8 @@ class Watcher:
         self._occupants = Occupants(self._roots)
         self._found: list[dict[str, Any]] = []
         self._groups: list[list[str]] = []
+        #: Cards that others may give out.
+        self._renounced: list[str] = []
         self._signed_s = 0.0
         self._opened_s = time.monotonic()
 
@@ -107,6 +110,10 @@ class Watcher:
                         self._roots[pid, ticks] = message["job_id"]
                 case "unwatch":
                     self._unwatch(message["job_id"])
+                case "renounce":
+                    self._renounced = message["uuids"]
+                    found = (facts["uuid"] for facts in self._found)
+                    self._claims.keep([uuid for uuid in found if uuid not in self._renounced])
                 case "look":
                     self._look(driver, message)
         return True
@@ -138,7 +145,7 @@ class Watcher:
             if usage is None:
                 continue
             cards.append({**facts, **usage, **driver.load(uuid), "faults": driver.faults(uuid)})
-            cards[-1]["claimed"] = self._claims.take(uuid)
+            cards[-1]["claimed"] = self._claim(uuid)
         self._send(
             t="cards",
             cards=cards,
@@ -177,6 +184,10 @@ class Watcher:
             for pid, memory_bytes in usage.processes
         ]
         return {"used_bytes": usage.used_bytes, "processes": processes}
+
+    def _claim(self, uuid: str) -> str | None:
+        """Who else gives the card out; None: we may, or do not want to."""
+        return None if uuid in self._renounced else self._claims.take(uuid)
 
     def _look(self, driver: Driver | None, message: dict[str, Any]) -> None:
         cards = []

@@ -247,6 +247,13 @@ class Cards:
         allowed = [card for card in self._allowed(declared) if card.unusable is None]
         return [_claim_name(card.index) for card in allowed]
 
+    def not_wanted(self) -> list[str]:
+        """UUIDs of the driver's cards that we may not give out, so that another supervisor may."""
+        if self._settings["count"] is not None:
+            return list(self._known)
+        names = [Card(known.index, uuid=uuid) for uuid, known in self._known.items()]
+        return [card.uuid for card in self._allowed(names) if card.unusable and card.uuid]
+
     def claimed(self, others: Mapping[str, str | None]) -> None:
         """Who else gives out the cards of ``to_claim``; None: nobody."""
         self._claims = dict(others)

@@ -84,6 +84,8 @@ class GpuPort(Port):
         self._killed_pid = 0
         self._delay_s = 0.0
         self._number = 0
+        #: Cards that are not claimed, as told last.
+        self._renounced: list[str] = []
         self._leaving: dict[int, _Leaving] = {}
         self._watch: asyncio.TimerHandle | None = None
 
@@ -171,6 +173,9 @@ class GpuPort(Port):
 
     def _on_cards(self, message: dict[str, Any]) -> None:
         self.cards.report(message["cards"], message["groups"])
+        if (renounced := self.cards.not_wanted()) != self._renounced:
+            self._renounced = renounced
+            self._tell(t="renounce", uuids=renounced)
         if not self.answered.done():
             self.cards.forget_absent(self.holders())
         self._figures = {"driver": message["driver"], "round_s": message["round_s"]}
@@ -268,6 +273,7 @@ class GpuPort(Port):
 
     def on_replaced(self) -> None:
         """Tell the new one everything; ask it again what the old one did not answer."""
+        self._renounced = []
         for job in self._active():
             self.watch(job)
         for leaving in tuple(self._leaving.values()):

@@ -223,33 +223,49 @@ def test_library_without_driver(driver: StandIn) -> None:
         watcher.close()
 
 
+#: Another supervisor's attempt at a card. The gpu process's claim names its parent, which is us.
+CLAIMANT = """
+import os, sys
+from gflow.monitoring.claim import Claim, Claimed
+from gflow.process import identity
+try:
+    Claim(sys.argv[1], (os.getpid(), identity.start_ticks(os.getpid())))
+except Claimed as error:
+    print(error)
+else:
+    print("mine")
+"""
+
+
+def claim(uuid: str) -> str:
+    """What another supervisor is told that wants the card."""
+    words = [sys.executable, "-c", CLAIMANT, uuid]
+    return subprocess.run(
+        words, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
 @needs_compiler()
 def test_two_supervisors(driver: StandIn, watcher: Watcher) -> None:
-    """The second one that claims a card is told who has it; after its death it gets it."""
+    """The second one that claims a card is told who has it, as long as the first one lives."""
     watcher.cards(lambda cards: not cards[0]["claimed"])
-    # The claim names the parent of the gpu process: ours, the same for both. So one of another.
-    script = (
-        "import sys; from gflow.monitoring.claim import Claim, Claimed\n"
-        "from gflow.process import identity; import os\n"
-        "try: Claim(sys.argv[1], (os.getpid(), identity.start_ticks(os.getpid())))\n"
-        "except Claimed as error: print(error)\n"
-        "else: print('mine')"
-    )
-
-    def claim() -> str:
-        return subprocess.run(
-            [sys.executable, "-c", script, driver.uuids[0]],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-
-    assert claim() == f"another supervisor (pid {os.getpid()}, uid {os.getuid()}) gives it out"
+    ours = f"another supervisor (pid {os.getpid()}, uid {os.getuid()}) gives it out"
+    assert claim(driver.uuids[0]) == ours
     watcher.process.kill()
     watcher.process.wait()
     # The gpu process is dead, its supervisor is not: the claim stands.
-    assert f"pid {os.getpid()}" in claim()
+    assert claim(driver.uuids[0]) == ours
+
+
+@needs_compiler()
+def test_renounced_card_is_free_for_others(driver: StandIn, watcher: Watcher) -> None:
+    """A card that this supervisor must not give out is no longer claimed."""
+    watcher.cards(lambda cards: not cards[0]["claimed"])
+    watcher.tell(t="renounce", uuids=driver.uuids[:1])
+    watcher.tell(t="look", number=1, uuids=[])
+    watcher.until(lambda message: message["t"] == "looked")
+    assert claim(driver.uuids[0]) == "mine"
+    assert claim(driver.uuids[1]).startswith("another supervisor")
 
 
 @needs_compiler()

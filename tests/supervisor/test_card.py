@@ -272,3 +272,9 @@ def test_a_choice_at_run_time_wins_and_is_remembered() -> None:
     again.restrict(None)
     assert again.record(RESTRICTION) is None
     assert [card.index for card in again.cards({}) or () if card.unusable is None] == [1]
+
+
+def test_cards_that_are_not_allowed_are_left_to_others() -> None:
+    """Two supervisors may share a machine card by card."""
+    assert known(facts("GPU-a"), facts("GPU-b"), allowed=["GPU-b"]).not_wanted() == ["GPU-a"]
+    assert known(facts("GPU-a"), facts("GPU-b")).not_wanted() == []

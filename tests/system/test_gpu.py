@@ -49,7 +49,7 @@ def test_no_driver(new_machine: NewMachine, tmp_path: Path) -> None:
     assert status["processes"]["gpu"]["state"] == "absent"
     assert "libnvidia-ml" in status["processes"]["gpu"]["message"]
     refused = machine.ctl("submit", "--gpus", "1", "--", "true")
-    assert (refused.returncode, "1 gpus wanted" in refused.stderr) == (1, True)
+    assert (refused.returncode, "1 gpu wanted" in refused.stderr) == (1, True)
 
 
 def test_job_gets_a_card(driver: StandIn, machine: Machine) -> None:
@@ -248,14 +248,23 @@ def test_card_lost_while_the_supervisor_was_away(driver: StandIn, machine: Machi
 
 
 def test_idle_job_is_ended(driver: StandIn, new_machine: NewMachine) -> None:
-    """By policy, a job that does not use its card loses it, with the reason; one that does, not."""
-    machine = new_machine(GFLOW_MONITOR__INTERVAL_S="0.1", GFLOW_GPUS__IDLE_END_S="2", **driver.env)
+    """By policy, a job that does not use its card is warned and loses it; one that does, not."""
+    machine = new_machine(
+        GFLOW_MONITOR__INTERVAL_S="0.1",
+        GFLOW_GPUS__IDLE_END_S="3",
+        GFLOW_GPUS__IDLE_WARNING_S="2",
+        GFLOW_GPUS__IDLE_SIGNAL="HUP",
+        **driver.env,
+    )
     driver.utilisation = [0, 60]
     driver.tell()
     machine.start()
-    idle = machine.submit("--gpus", "1", "--", "sleep", "600")
+    listen = "trap 'cat $GFLOW_SIGNAL_REASON_FILE' HUP TERM; while :; do sleep 0.05; done"
+    idle = machine.submit("--gpus", "1", "--grace", "1", listen)
     busy = machine.submit("--gpus", "1", "--", "sleep", "600")
     eventually(lambda: machine.in_state(idle, "CANCELLED"))
     assert "its gpus were not used" in machine.job(idle)["reason"]
+    told = [line for line in machine.ctl("log", str(idle)).stdout.splitlines() if line[0] in "i012"]
+    assert told[0::2] == ["idle gpu", "idle gpu"] and int(told[1]) <= 2 and told[3] == "1"
     assert machine.job(busy)["state"] == "RUNNING"
     assert machine.job(busy)["usage"]["gpu_idle_s"] == 0
