@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
@@ -32,8 +33,13 @@ class Journal:
         return True
 
     def claim(self, phase: str, facts: Facts, record: bytes | None = None) -> None:
-        """A line without which the command must not start. Raises CannotStart."""
+        """A line without which the command must not start. Raises CannotStart.
+
+        Neither must it when the file was deleted: who looked for the attempt meanwhile saw nothing.
+        """
         try:
+            if not os.fstat(self._fd).st_nlink:
+                raise FileNotFoundError(errno.ENOENT, "it was deleted")
             runfile.append(self._fd, phase, facts, record)
         except OSError as error:
             raise self._cannot_start(error) from None

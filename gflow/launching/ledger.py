@@ -17,6 +17,7 @@ import os
 import time
 from typing import NamedTuple
 
+from gflow.launching import runfile
 from gflow.launching.place import Place
 
 #: (job id, attempt).
@@ -93,6 +94,8 @@ class Ledger:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             data = _read_all(fd)
             entries = parse(data, self._place)
+            if entries.complete_since_s is None:
+                entries.begun.update(runfile.keys(self._place.runs))  # their lines may be lost
             if entries.complete_since_s is None or len(data) >= self._renew_at_bytes:
                 data = compose(entries, self._place, time.clock_gettime(time.CLOCK_BOOTTIME))
                 _write(f"{self.path}.new", data)

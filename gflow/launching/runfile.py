@@ -143,6 +143,20 @@ def read(path: str) -> tuple[Contents, bool] | None:
     return parse(data), held
 
 
+def keys(folder: str) -> list[tuple[int, int]]:
+    """(job id, attempt) of every run file, ascending; other names are none of ours."""
+    found = []
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    for name in names:
+        job_id, separator, attempt = name.partition(".")
+        if separator and job_id.isdecimal() and attempt.isdecimal() and name.isascii():
+            found.append((int(job_id), int(attempt)))
+    return sorted(found)
+
+
 def _is_locked(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -104,7 +104,7 @@ class Survey:
     def all(self, known: Iterable[Known] = ()) -> Iterator[Finding]:
         """Every run file, then those of ``known``, and of all that began, that have none."""
         seen = set()
-        for key in run_files(self._place.runs):
+        for key in runfile.keys(self._place.runs):
             finding = self.one(*key)
             if finding is not None:
                 seen.add(key)
@@ -195,20 +195,6 @@ class Survey:
         if group is not None:
             known += tree.named(self._processes, group.pids())
         return tree.members(self._processes, command, known, exclude=os.getpid())
-
-
-def run_files(folder: str) -> list[tuple[int, int]]:
-    """(job id, attempt) of every run file, ascending; other names are none of ours."""
-    found = []
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return []
-    for name in names:
-        job_id, separator, attempt = name.partition(".")
-        if separator and job_id.isdecimal() and attempt.isdecimal() and name.isascii():
-            found.append((int(job_id), int(attempt)))
-    return sorted(found)
 
 
 def _may_live(contents: Contents) -> bool:

@@ -82,6 +82,10 @@ def _cancel_job(core: Core, job: Job, event: Cancel, now: Instant) -> list[Actio
         # It is being ended in order to run again: now it is only being ended.
         job.kill_cause, job.ending = event.cause, State.CANCELLED
         core.live.change(job)
+    elif job.kill_cause is not None and event.cause == "cancel":
+        # It is being ended for another cause, which may be tried again: not after this.
+        job.kill_cause = "cancel"
+        core.live.change(job)
     return lifecycle.kill(core, job, event.cause, now, event.uid)
 
 

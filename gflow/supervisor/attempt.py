@@ -123,9 +123,10 @@ class Attempts:
 
     async def _on_unknown(self, report: Message) -> None:
         """A run file of a job that is not in memory: history may know it, else it brings itself."""
-        job_id, array_id = report["job_id"], report.get("array_id")
-        array = None if array_id is None else await self._certainly_from_history(array_id)
+        job_id = report["job_id"]
         record = await self._certainly_from_history(job_id) or report.get("record")
+        array_id = report.get("array_id") or (record or {}).get("array_id")
+        array = None if array_id is None else await self._certainly_from_history(array_id)
         for found in (array, record):
             if found is not None:
                 self._reactor.scheduler.restore(found, clock.now())
@@ -135,7 +136,7 @@ class Attempts:
             for one in waiting:
                 self.on_report(one)
         else:
-            log.error("the run file of job %d says nothing about the job", job_id)
+            log.error("an attempt of job %d was made, and nothing says what it is", job_id)
             self._reactor.launcher.forget(job_id, report["attempt"])
 
     async def _certainly_from_history(self, job_id: int) -> dict[str, Any] | None:

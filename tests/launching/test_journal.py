@@ -48,6 +48,14 @@ def test_what_must_be_written_first_keeps_a_command_from_starting(journal: Journ
     assert raised.value.transient and "No space left" in str(raised.value)
 
 
+def test_nothing_starts_whose_run_file_was_deleted(journal: Journal, tmp_path: Path) -> None:
+    """Who looked meanwhile found no trace of it, and has given it up."""
+    (tmp_path / "1.1").unlink()
+    with pytest.raises(CannotStart) as raised:
+        journal.claim("spawning", {})
+    assert raised.value.transient
+
+
 def test_an_end_is_written_once_there_is_room(journal: Journal, tmp_path: Path) -> None:
     """A full disk delays it, and loses nothing."""
     kept = fill(journal)

@@ -96,6 +96,15 @@ def test_it_is_begun_anew_after_a_deletion(ours: Ledger) -> None:
     assert before is not None and after is not None and after > before
 
 
+def test_run_files_count_as_begun(ours: Ledger, place: Place) -> None:
+    """Where the ledger was lost, as in a power cut, it begins with what is known otherwise."""
+    place.prepare()
+    Path(place.run_path(5, 2)).touch()
+    Path(ours.path).unlink()
+    ours.tend()
+    assert ours.read().begun == {(5, 2)}
+
+
 def test_a_fifo_in_its_place_stops_nobody(ours: Ledger) -> None:
     """No call on it waits."""
     Path(ours.path).unlink()

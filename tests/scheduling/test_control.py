@@ -78,6 +78,17 @@ def test_a_cancelled_attempt_is_not_tried_again() -> None:
     assert stage.state(job_id) is State.FAILED
 
 
+def test_what_is_cancelled_while_it_is_timed_out_is_not_tried_again() -> None:
+    """The time limit ended it, the cancellation means the job."""
+    stage = Stage()
+    job_id = stage.run(time_limit_s=10.0, retries=(RetryRule("timeout", 3),))
+    stage.started(job_id)
+    stage.pass_s(11.0)
+    stage.handle(Cancel(job_id, 0))
+    stage.end(job_id, None, 15)
+    assert stage.state(job_id) is State.TIMEOUT
+
+
 @pytest.mark.parametrize("job_id", [0, -1, 99, 1 << 63])
 def test_unknown_jobs_are_not_found(job_id: int) -> None:
     """Whatever the number."""

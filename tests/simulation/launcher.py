@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from gflow.launching import launcher, ledger, protocol, reader
 from gflow.launching.custody import Custody
-from gflow.launching.ledger import Entries, Ledger
+from gflow.launching.ledger import Entries, Key, Ledger
 from gflow.launching.order import Order
 from gflow.launching.place import Place
 from gflow.launching.pool import Pool
@@ -54,6 +54,8 @@ class SimulatedLedger(Ledger):
 
     def tend(self) -> None:
         entries, machine = self.read(), self.machine
+        if entries.complete_since_s is None:
+            entries.begun.update(machine.run_files)
         if entries.complete_since_s is None or machine.draw.random() < 0.01:
             machine.ledger = ledger.compose(entries, self._place, machine.clock.boot_s)
 
@@ -211,6 +213,10 @@ class SimulatedSystem:
             raise BlockingIOError
         data, self._machine.reports = self._machine.reports, b""
         return data
+
+    def keys(self, folder: str) -> list[Key]:
+        """The attempts that have a run file."""
+        return sorted(self._machine.run_files)
 
     def holder(self, path: str) -> int | None:
         return self._machine.holder(path)

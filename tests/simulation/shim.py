@@ -161,7 +161,9 @@ class Shim(Watcher):
     def _spawn(self) -> None:
         machine = self.machine
         draw = machine.draw.random()
-        if draw < machine.fault_rate:
+        if self.run_file is not None and self.run_file.deleted:
+            self._cannot_start("cannot start: it was deleted", transient=True)
+        elif draw < machine.fault_rate:
             self._cannot_start("cannot start: out of memory", transient=True)
         elif draw < 2 * machine.fault_rate:
             self._cannot_start("cannot start job: No such file or directory", transient=False)

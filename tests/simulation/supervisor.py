@@ -191,7 +191,6 @@ def seams(
         (SimulatedLedger, "machine", machine),
         (survey, "runfile", system),
         (survey, "identity", system),
-        (survey, "run_files", lambda _: sorted(machine.run_files)),
         (survey.Survey, "_find_members", lambda _, *key: machine.members(*key[:2])),
         *canary,
     ]
