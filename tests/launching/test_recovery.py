@@ -462,7 +462,7 @@ def test_what_began_and_has_no_run_file_is_lost(launcher: Driver, told: bool) ->
 def test_what_is_forgotten_is_not_looked_for(launcher: Driver) -> None:
     """Its end is durable elsewhere."""
     run_and_stop(launcher)
-    launcher.ask("forget")
+    launcher.ask("forget", attempts=[[1, 1]])
     assert scan(launcher) == []
     replace(launcher)
     assert scan(launcher) == []
