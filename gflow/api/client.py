@@ -197,6 +197,8 @@ class Client:
             try:
                 record = self._call("GET", target, timeout_s=poll_s + self._timeout_s)
             except (Unreachable, Broken, Refusal) as error:
+                if end is not None and time.monotonic() >= end:
+                    raise
                 away_since = self.bear(error, away_since)
                 continue
             away_since = None

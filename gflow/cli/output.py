@@ -109,6 +109,7 @@ def _tail_offset(lines: int, job_id: int, path: str | None, stream: str, session
 def _wait(options: argparse.Namespace, session: Session) -> int:
     end = None if options.timeout is None else time.monotonic() + options.timeout
     records: list[dict[str, Any]] = []
+    session.client.ping()  # patience is for a supervisor that goes away, not for none at all
     for job in [job for text in options.jobs for job in parse_references(text)]:
         rest = None if end is None else max(0.0, end - time.monotonic())
         try:

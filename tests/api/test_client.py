@@ -61,6 +61,12 @@ def test_filters_are_sent(server: RunningServer, client: Client) -> None:
         client.jobs(nmaes=["x"])
 
 
+def test_a_wait_with_an_end_ends_without_a_supervisor(tmp_path: Path) -> None:
+    """Patience with a supervisor that is away is no longer than the time given."""
+    with Client(str(tmp_path)) as client, pytest.raises(Unreachable):
+        client.wait(1, timeout_s=0.1)
+
+
 def test_a_refusal_is_an_exception_with_its_kind(client: Client) -> None:
     """What the supervisor refuses is raised, with its sentence."""
     with pytest.raises(Refusal, match="cannot find job 9") as caught:

@@ -64,9 +64,10 @@ def test_an_unknown_option_is_an_error(run: Run) -> None:
 
 def test_no_supervisor_is_exit_69(run: Run, tmp_path: Path) -> None:
     """One sentence that says how to start one."""
-    result = run("--runtime-dir", str(tmp_path), "queue")
-    assert result.code == 69
-    assert "gflowctl start" in result.err and len(result.err.splitlines()) == 1
+    for words in (("queue",), ("wait", "1"), ("log", "-f", "1"), ("cancel", "1")):
+        result = run("--runtime-dir", str(tmp_path), *words)
+        assert result.code == 69
+        assert "gflowctl start" in result.err and len(result.err.splitlines()) == 1
 
 
 def test_global_options_stand_before_or_after(server: RunningServer, run: Run) -> None:
