@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 
 #: Jobs in one request: each request is taken whole or not at all, and can be asked again.
-_SLICE = 2_000
+_SLICE = 1_000
 _EPILOG = """\
 The older daemon must not run. Nothing of what is read is changed, and what was imported before is
 left as it is: import again after a failure. Ids are kept. Jobs that ran when the daemon stopped and
