@@ -10,6 +10,7 @@ from typing import NoReturn
 from gflow.api.client import Client
 from gflow.api.wire import Unreachable
 from gflow.cli import spawning, stopping
+from gflow.cli.classic import initial, unit
 from gflow.cli.command import Failure, Parser
 from gflow.cli.session import Session
 
@@ -19,6 +20,8 @@ COMMANDS = {
     "restart": "stop, then start",
     "reload": "stop, then start: running jobs live on",
     "status": "whether it runs",
+    "init": "write a gflow.toml to begin with",
+    "service": "install or uninstall it as a user's service of systemd",
 }
 #: Options of start and restart, as the variables that say the same.
 _OVERRIDES = {
@@ -45,15 +48,17 @@ def run(words: list[str]) -> int:
         print("usage: gflowd [COMMAND]\n")
         print("\n".join(f"  {one:<8} {what}" for one, what in COMMANDS.items()))
         return 0
-    if name == "init":
-        raise Failure("there is nothing to initialise: gflow.toml may be empty or missing")
-    if name == "service":
-        raise Failure("see conf/gflow-user.service for a systemd unit")
     if name not in COMMANDS:
         raise Failure(f"unrecognized subcommand '{name}'; see gflowd --help", 2)
-    for variable, value in vars(parser(name).parse_args(words[1:])).items():
-        if value is not None:
-            os.environ[variable] = value  # the supervisor that is started reads it
+    options = parser(name).parse_args(words[1:])
+    if name == "init":
+        return initial.run(options)
+    action = vars(options).pop("action", None)
+    given = {variable: value for variable, value in vars(options).items() if value is not None}
+    if action is not None:
+        return unit.install(given) if action == "install" else unit.uninstall()
+    for variable, value in given.items():
+        os.environ[variable] = value  # the supervisor that is started reads it
     return {"start": _start, "stop": _stop, "restart": _restart, "reload": _restart}.get(
         name, _status
     )()
@@ -62,6 +67,11 @@ def run(words: list[str]) -> int:
 def parser(name: str) -> Parser:
     """Options of one command of gflowd."""
     made = Parser(prog=f"gflowd {name}", description=COMMANDS[name].capitalize() + ".")
+    if name == "init":
+        initial.add_options(made)
+        return made
+    if name == "service":
+        made.add_argument("action", choices=("install", "uninstall"))
     for option, variable in _OVERRIDES.items():
         made.add_argument(option, metavar="X", dest=variable, help=_OVERRIDE_HELP[option])
     return made
@@ -77,6 +87,11 @@ def _start() -> int:
         try:
             pid = client.ping()["pid"]
         except Unreachable:
+            if unit.is_in_charge():
+                print("Starting via systemd user service...", flush=True)
+                unit.control("start", unit.NAME)
+                print("gflowd started (systemd user service).")
+                return 0
             pid = spawning.start(None, None, "--gflow-api")
             print(f"gflowd started (direct mode, PID {pid}).")
         else:
@@ -85,13 +100,16 @@ def _start() -> int:
 
 
 def _stop() -> int:
+    serves = unit.is_in_charge()
+    if serves:
+        unit.control("stop", unit.NAME)
     session = Session(None, True)
     session.print_json = lambda value: None  # type: ignore[method-assign]
     options = argparse.Namespace(timeout=60.0)
     try:
         stopping.run("stop", options, session)
     except Unreachable:
-        print("gflowd was not running.")
+        print("gflowd stopped." if serves else "gflowd was not running.")
         return 0
     print("gflowd stopped.")
     return 0
