@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import signal
 import sys
@@ -265,9 +266,14 @@ def _say(message: str, code: int) -> int:
 
 
 def _open_closed_streams() -> None:
-    """A shell's ``>&-`` leaves None behind; what is printed there goes nowhere."""
+    """A shell's ``>&-`` leaves None behind; what is printed there goes nowhere.
+
+    What the terminal's encoding lacks is printed as an escape.
+    """
     if sys.stdout is None:
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     if sys.stderr is None:
         sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 

@@ -29,7 +29,7 @@ def interpret(words: list[str]) -> dict[str, Any]:
         return {"command": words[1:]}
     first = words[0]
     if first == "-":
-        text = _script_text(sys.stdin.buffer.read(_SCRIPT_BYTES + 1), "standard input")
+        text = _from_standard_input()
         if text is None or not text.strip():
             raise Failure("standard input holds no script")
         return {"script": text, "args": words[1:], "name": "stdin"}
@@ -43,6 +43,13 @@ def interpret(words: list[str]) -> dict[str, Any]:
     if "/" in first:
         return {"command": [os.path.abspath(first), *words[1:]]}
     return {"command": words}
+
+
+def _from_standard_input() -> str | None:
+    try:
+        return _script_text(sys.stdin.buffer.read(_SCRIPT_BYTES + 1), "standard input")
+    except UnicodeDecodeError:
+        raise Failure("cannot submit standard input: it is not UTF-8 text") from None
 
 
 def _read_script(path: str) -> str | None:
@@ -59,15 +66,16 @@ def _read_script(path: str) -> str | None:
         if b"\0" in head:
             return None
         data = head + file.read(_SCRIPT_BYTES + 1 - len(head))
-    return _script_text(data, path)
+    try:
+        return _script_text(data, path)
+    except UnicodeDecodeError:
+        if "/" in path and os.access(path, os.X_OK):
+            return None  # a program as it is, in whatever encoding
+        raise Failure(f"cannot submit {quoted(path)}: it is not UTF-8 text") from None
 
 
 def _script_text(data: bytes, what: str) -> str | None:
+    """None when it is binary. Raises Failure or UnicodeDecodeError."""
     if len(data) > _SCRIPT_BYTES:
         raise Failure(f"cannot submit {quoted(what)}: a script has at most 4 MB")
-    if b"\0" in data:
-        return None
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return None
+    return None if b"\0" in data else data.decode()

@@ -173,6 +173,29 @@ def test_closed_standard_streams_do_no_harm(server: RunningServer) -> None:
     assert b"Traceback" not in done.stderr and len(done.stderr.splitlines()) <= 1
 
 
+def test_what_the_terminal_cannot_show_is_escaped(server: RunningServer) -> None:
+    """An encoding without the characters of a name is no reason to fail."""
+    server.operations.add(1, name="ü…")
+    done = gflowctl("queue", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\xfc\\u2026" in done.stdout
+
+
+def test_words_are_utf8_in_every_locale(server: RunningServer) -> None:
+    """Arguments reach the job byte for byte, although Python would read them as ASCII."""
+    plain = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    program = "from gflow.cli.program import main; exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "submit", "--", "echo", "é"],
+        env={**os.environ, **plain},
+        cwd=ROOT,
+        capture_output=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert server.operations.submissions[0].spec.command == ("echo", "é")
+
+
 def test_hostile_words_are_escaped(run: Run) -> None:
     """What a user typed is never sent raw to the terminal."""
     result = run("\x1b[31mred\r\n")

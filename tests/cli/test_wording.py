@@ -92,3 +92,14 @@ def test_nothing_is_a_usage_error(words: list[str]) -> None:
     with pytest.raises(Failure) as caught:
         wording.interpret(words)
     assert caught.value.code == 2
+
+
+def test_text_in_another_encoding_is_no_script(folder: Path) -> None:
+    """JSON could not carry it: it is refused, or run in place where it may be executed."""
+    script = folder / "job.sh"
+    script.write_bytes(b"echo caf\xe9\n")
+    for words in (["job.sh"], ["./job.sh"]):
+        with pytest.raises(Failure, match="not UTF-8 text"):
+            wording.interpret(words)
+    script.chmod(0o700)
+    assert wording.interpret(["./job.sh"]) == {"command": [str(script)]}
