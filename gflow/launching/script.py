@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zlib
 
 _DEFAULT_INTERPRETER = "/bin/bash"
@@ -34,13 +35,16 @@ def write(path: str, blob: bytes, owner: tuple[int, int] | None) -> bytes:
 
 
 def interpreter(text: bytes) -> list[str] | None:
-    """Interpreter and its one argument as the kernel reads them; None: there is no such line."""
+    """Interpreter and its one argument as the kernel reads them; None: there is no such line.
+
+    A carriage return is a part of them, and often the reason why there is no such interpreter.
+    """
     if not text.startswith(b"#!"):
         return None
-    line = text[2:_FIRST_LINE_BYTES].partition(b"\n")[0].strip()
+    line = text[2:_FIRST_LINE_BYTES].partition(b"\n")[0].strip(b" \t")
     if not line:
         return None
-    return [os.fsdecode(part.strip()) for part in line.split(None, 1)]
+    return [os.fsdecode(part) for part in re.split(rb"[ \t]+", line, maxsplit=1)]
 
 
 def command_line(path: str, text: bytes, args: list[str]) -> list[str]:

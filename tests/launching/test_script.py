@@ -18,6 +18,8 @@ from tests.launching.driver import Driver, until
         (b"#!/bin/sh\n", ["/bin/sh"]),
         (b"#! /usr/bin/env python3 -u\nx", ["/usr/bin/env", "python3 -u"]),
         (b"#!/bin/sh", ["/bin/sh"]),
+        (b"#!\t/bin/awk \t-f  x\t\n", ["/bin/awk", "-f  x"]),
+        (b"#!/bin/sh\r\n", ["/bin/sh\r"]),
         (b"#!\n", None),
         (b"echo\n", None),
         (b"", None),
