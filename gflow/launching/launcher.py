@@ -209,6 +209,9 @@ class Launcher:
         return pid, ours
 
     def _on_warn(self, message: Message, _: list[bytes | None]) -> None:
+        key = (message["job_id"], message["attempt"])
+        if not self._custody.watches(key):
+            self._custody.tell_truth(key)  # of a launcher before this one
         self._note_reason(message, message["left_s"])
         if message["signal"]:
             self._on_signal(message, [])

@@ -278,7 +278,7 @@ def _resume_kill(core: Core, job: Job, event: Adopted, now: Instant) -> list[Act
     if job.array_id is not None:
         array = core.live.arrays[job.array_id]
         actions += lifecycle.reopen_array(core, array, now, "adopted")
-    return actions + lifecycle.kill(core, job, "cancel", now)
+    return actions + lifecycle.kill(core, job, job.kill_cause, now)
 
 
 def _likely_cards(core: Core, job: Job) -> tuple[int, ...]:

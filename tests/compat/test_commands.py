@@ -140,11 +140,14 @@ def test_a_wrong_directive_is_named(client: Reference, ours: Run) -> None:
     said = ours("gbatch", "wrong.sh", code=1)
     assert "wrong.sh, line 2" in said
     assert "--gpu" in said
-    script.write_text("#!/bin/bash\n# GFLOW --name 'my job' --max-retries 2\ntrue\n")
+    script.write_text(
+        "#!/bin/bash\n# GFLOW --name 'my job' --max-retries 2\n# GFLOW --signal HUP@30\ntrue\n"
+    )
     (job_id,) = submitted(ours("gbatch", "wrong.sh"))
     record = client.machine.job(job_id)
     assert record["labels"]["run_name"] == "my_job"
     assert record["retries"][0]["times"] == 2
+    assert record["warning"] == {"signal": 1, "before_s": 30.0, "tree": True}
 
 
 def test_sbatch_directives(client: Reference, ours: Run) -> None:
@@ -152,13 +155,15 @@ def test_sbatch_directives(client: Reference, ours: Run) -> None:
     script = client.work / "slurm.sh"
     script.write_text(
         "#!/bin/bash\n#SBATCH --job-name=sim -t 1:30:00\n#SBATCH --mem=500\n"
-        "#SBATCH -n 2 -c 3\n#SBATCH --partition=long\n\necho hello\n#SBATCH --mem=1\n"
+        "#SBATCH -n 2 -c 3 --signal=B:USR1@120\n#SBATCH --partition=long\n\necho hello\n"
+        "#SBATCH --mem=1\n"
     )
     (job_id,) = submitted(ours("gbatch", "--begin", "now+1h", "slurm.sh"))
     record = client.machine.job(job_id)
     assert record["time_limit_s"] == 5400
     assert record["resources"]["memory_bytes"] == 500 << 20
     assert record["resources"]["cpus"] == 6
+    assert record["warning"] == {"signal": 10, "before_s": 120.0, "tree": False}
     assert client.get(f"/jobs/{job_id}")["run_name"] == f"gjob-{job_id}-sim"
     said = ours("gbatch", "--strict", "slurm.sh", code=1)
     assert "#SBATCH --partition=long: ignored" in said

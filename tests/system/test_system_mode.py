@@ -106,6 +106,29 @@ def test_a_path_of_the_submitters_is_read_with_his_rights(everyone: Machine) -> 
     assert "refused" in as_user(everyone, OTHER, lambda client: client.log(job_id).decode())
 
 
+def test_a_user_is_warned_and_cut(everyone: Machine) -> None:
+    """His job can read why a signal came, and its output is bounded."""
+    line = (
+        "trap 'cat $GFLOW_SIGNAL_REASON_FILE; head -c 5000 /dev/zero; exit' USR1; "
+        "while :; do sleep 0.05; done"
+    )
+    job_id = as_user(
+        everyone,
+        OTHER,
+        lambda client: client.submit(
+            ["bash", "-c", line],
+            time_limit_s=60,
+            warning="B:USR1@59",
+            max_output_bytes=100,
+            cwd="/",
+            env={},
+        ),
+    )
+    assert everyone.wait(job_id) == 0, everyone.job(job_id)
+    log = everyone.ctl("log", str(job_id)).stdout
+    assert log.startswith("time limit\n59\n\0") and len(log) < 250
+
+
 def test_only_owner_and_root_change_a_job(everyone: Machine) -> None:
     """Another user may see a job, but neither cancel it nor read its output; root may."""
     job_id = submit(everyone, OTHER, "sleep", "100")
