@@ -62,7 +62,7 @@ class Journal:
         Nothing is done for a file that is forgotten: the store has it already.
         """
         try:
-            if os.fstat(self._fd).st_nlink > 0:
+            if not self._is_forgotten():
                 os.fdatasync(self._fd)
         except OSError:
             pass
@@ -77,11 +77,18 @@ class Journal:
 
     def finish(self) -> None:
         """Wait until all is written, or forgotten: its final record is durable elsewhere then."""
-        while self._unwritten and os.fstat(self._fd).st_nlink > 0:
+        while self._unwritten and not self._is_forgotten():
             time.sleep(_WRITE_AGAIN_S)
             unwritten, self._unwritten = self._unwritten, []
             for phase, facts in unwritten:
                 self.note(phase, facts)
+
+    def _is_forgotten(self) -> bool:
+        """Whether the file is not in its place any more."""
+        try:
+            return not os.path.samestat(os.stat(self._path), os.fstat(self._fd))
+        except FileNotFoundError:
+            return True
 
     def close(self) -> None:
         """Give up the lock: this process is no sign of life of the attempt any more."""

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from gflow.launching import line, notice, oom, output, protocol, reader, shim
+from gflow.launching.attic import Attic
 from gflow.launching.command import Conditions
 from gflow.launching.conclusion import Conclusions
 from gflow.launching.custody import Custody, Key, about
@@ -97,6 +98,7 @@ class Launcher:
         )
         self._reports.deliver = self._custody.pass_on
         self._ledger = Ledger(self._place)
+        self._attic = Attic(self._place)
         self._readers = reader.Readers(self._watch, self._unwatch, self._send)
         self._conclusions = Conclusions(
             self._place, self._conditions, watch=self._watch, unwatch=self._unwatch
@@ -114,6 +116,7 @@ class Launcher:
         """Until ``stop``. Raises ChannelClosed when the supervisor is gone."""
         self._reports.open()
         self._ledger.tend()
+        self._attic.open()
         while self._serving:
             self._tick(time.monotonic())
             self._say_all()
@@ -136,6 +139,7 @@ class Launcher:
         if now_s >= self._heartbeat_at_s:
             self._heartbeat_at_s = now_s + _HEARTBEAT_S
             self._pool.expire(now_s)
+            self._attic.clear(now_s)
             self._reports.open()
             self._ledger.tend()
             self._conditions.oom_kills = oom.kills()
@@ -237,9 +241,9 @@ class Launcher:
     def _on_forget(self, message: Message, _: list[bytes | None]) -> None:
         keys: list[Key] = [(job_id, attempt) for job_id, attempt in message["attempts"]]
         self._ledger.settle(*keys)
-        place = self._place
+        place, now_s = self._place, time.monotonic()
         for key in keys:
-            _unlink(place.run_path(*key))
+            self._attic.put(place.run_path(*key), now_s)
             if key in self._frugal:
                 self._frugal.remove(key)
                 continue

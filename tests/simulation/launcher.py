@@ -75,6 +75,19 @@ class _Custody(Custody):
         super()._follow(finding)
 
 
+class _Attic:
+    """Deletes at once."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def put(self, path: str, _: float) -> None:
+        self._machine.unlink(path)
+
+    def clear(self, _: float) -> None:
+        pass
+
+
 class LauncherProcess(launcher.Launcher):
     """The process. ``ended`` says how it ended, None while it lives."""
 
@@ -101,6 +114,7 @@ class LauncherProcess(launcher.Launcher):
         self._ledger = SimulatedLedger(self._place)
         self._readers = reader.Readers(self._watch, self._unwatch, self._send)
         self._frugal = set()
+        self._attic = cast(Any, _Attic(machine))
         self._heartbeat_at_s = 0.0
         self._serving = True
         self._begun = False
