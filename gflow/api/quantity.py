@@ -206,9 +206,9 @@ def parse_counts(text: str) -> dict[str, int]:
     return counts
 
 
-def nearest(word: str, known: list[str]) -> str | None:
+def nearest(word: str, known: list[str], *, cutoff: float = 0.5) -> str | None:
     """The known word that was probably meant; None when none is close."""
     import difflib
 
-    near = difflib.get_close_matches(word[:100], known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(word[:100], known, n=1, cutoff=cutoff)
     return near[0] if near else None

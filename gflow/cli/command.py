@@ -32,6 +32,19 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=32, width=min(100, rendering.screen_width() - 2))
 
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Prose is wrapped where it is too wide; lines with blanks before them are examples."""
+        import textwrap
+
+        filled = []
+        for block in text.split("\n\n"):
+            lines = block.split("\n")
+            prose = not any(line.startswith(" ") for line in lines)
+            if prose and max(map(len, lines)) > width:
+                lines = textwrap.wrap(" ".join(lines), width)
+            filled.append("\n".join(indent + line for line in lines))
+        return "\n\n".join(filled)
+
 
 class Parser(argparse.ArgumentParser):
     """argparse without abbreviations, with errors of one safe sentence."""
@@ -46,8 +59,9 @@ class Parser(argparse.ArgumentParser):
         start, _, rest = message.partition("unrecognized arguments: ")
         words = rest.split()
         if not start and words and words[0].startswith("--"):
-            near = nearest(words[0].partition("=")[0], [*self._option_string_actions])
-            message += f"; did you mean {near}?" if near else ""
+            known = [word[2:] for word in self._option_string_actions if word.startswith("--")]
+            near = nearest(words[0][2:].partition("=")[0], known, cutoff=0.65)
+            message += f"; did you mean --{near}?" if near else ""
         self.complaint = message
         print(f"{self.prog}: {rendering.escape(message)}; see {self.prog} --help", file=sys.stderr)
         raise SystemExit(EXIT_USAGE)

@@ -17,9 +17,9 @@ Record = dict[str, Any]
 
 _SIMULATE = """\
 examples:
-  gflowctl simulate -G 2 -t 4h                when would a job of two cards start?
-  gflowctl simulate -c 8 -t 1h -- ./train     options and words are those of submit
-  gflowctl simulate --with specs.json         specs as the API takes them; - is standard input
+  gflowctl simulate -G 2 -t 4h             when would a job of two cards start?
+  gflowctl simulate -c 8 -t 1h -- ./train  options and words are those of submit
+  gflowctl simulate --with specs.json      specs as the API takes them; -: stdin
 """
 _NAMES = {
     "top": "put on top",

@@ -23,11 +23,16 @@ _LIMITS = {
 }
 _EPILOG = """\
 examples:
-  gflowctl quota                                        all limits, and what is used of them
-  gflowctl quota set --user ann --running-gpus 2        ann's
-  gflowctl quota set --default-user --pending-jobs 500  of users who have none of their own
-  gflowctl quota set --project ml --running-jobs none   not limited any more
-  gflowctl quota clear --user ann                       back to the defaults
+  gflowctl quota
+      all limits, and what is used of them
+  gflowctl quota set --user ann --running-gpus 2
+      ann's
+  gflowctl quota set --default-user --pending-jobs 500
+      of users who have none of their own
+  gflowctl quota set --project ml --running-jobs none
+      not limited any more
+  gflowctl quota clear --user ann
+      back to the defaults
 """
 _GROUP_EPILOG = """\
 examples:

@@ -20,7 +20,7 @@ _RESERVE = """\
 examples:
   gflowctl reserve --user ann -G 2 --start 16:00 --duration 3h
   gflowctl reserve --project ml --gpu-ids 0,2-3 --start tomorrow --duration 1-0
-  gflowctl reserve --user ann -c 8 --start 2026-01-26T09:00 --duration 8h --every 7d
+  gflowctl reserve --user ann -c 8 -s 2026-01-26T09:00 -t 8h --every 7d
 """
 _RESERVATIONS = """\
 examples:

@@ -24,7 +24,7 @@ examples:
   gflowctl {name} -c 4 --mem 8G -t 2h job.sh    a script, captured as it is now
   gflowctl {name} 'make && make test'           a line for bash
   gflowctl {name} -a 1-100%4 -- ./step          an array, four tasks at a time
-  gflowctl {name} --param lr=0.1,0.01 --param seed=1..5 -J 'lr{{lr}}' ./train --lr {{lr}}
+  gflowctl {name} --param lr=0.1,0.01 --param seed=1..5 ./train --lr {{lr}}
   echo 'hostname' | gflowctl {name} -           a script from standard input
 """
 

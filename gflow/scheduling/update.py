@@ -95,6 +95,8 @@ def _changed_spec(core: Core, item: Item, event: Update) -> Spec:
         sweep = core.live.arrays[item.array_id].spec.sweep
         if sweep:
             changes = filled(changes, sweep, item.id - item.array_id - 1)
+    if changes.get("group", item.spec.group) is None:
+        changes.setdefault("group_limit", None)
     spec = replace(item.spec, **changes)
     if wanted:
         spec = replace(spec, resources=replace(spec.resources, **wanted))

@@ -45,6 +45,15 @@ def test_none_clears() -> None:
     assert _update(stage, job, dependencies=None) == [job]
 
 
+def test_a_group_goes_with_its_limit() -> None:
+    """What it had set for the group does not keep it in there."""
+    stage = Stage()
+    stage.run(group="g", group_limit=1)
+    job = stage.submit(spec(group="g", group_limit=1))
+    assert _update(stage, job, group=None) == [job]
+    assert stage.job(job).spec.group_limit is None
+
+
 def test_top_comes_before_any_priority() -> None:
     """Admins only."""
     stage = Stage()
