@@ -62,6 +62,10 @@ CLEARABLE = {
 }
 
 
+#: What a job keeps of the environment with ``--export=NAMES``.
+_BASIC_VARIABLES = ("PATH", "HOME", "USER", "SHELL", "LANG")
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What can be said at submission and changed later."""
     resources = parser.add_argument_group("what it needs")
@@ -235,6 +239,21 @@ def parse_export(text: str) -> tuple[bool, dict[str, str | None]]:
                 raise Failure("--export needs ALL, NONE or names: A,B=c", EXIT_USAGE)
             named[name] = value if equals else None
     return everything, named
+
+
+def exported(text: str, present: dict[str, str]) -> dict[str, str]:
+    """Of the variables that are present those that ``--export`` names, with their new values."""
+    everything, named = parse_export(text)
+    variables = {
+        name: value for name, value in present.items() if everything or name in _BASIC_VARIABLES
+    }
+    for name, value in named.items():
+        if value is not None:
+            check_text(value, f"the variable {name}")
+            variables[name] = value
+        elif name in present:
+            variables[name] = present[name]
+    return variables
 
 
 #: Stands for "no limit" until the spec is made, where it is null.

@@ -15,8 +15,6 @@ from gflow.cli.command import EXIT_FAILED, EXIT_USAGE, Failure, Parser, written
 from gflow.cli.session import Session
 
 _EXIT_INTERRUPTED = 130
-#: What a job keeps of the environment with ``--export=NAMES``.
-_BASIC_VARIABLES = ("PATH", "HOME", "USER", "SHELL", "LANG")
 
 _EPILOG = """\
 examples:
@@ -242,18 +240,7 @@ def _environment(export: str, session: Session) -> dict[str, str] | None:
     if everything and len(present) < len(os.environ):
         dropped = sorted(ascii(name) for name in os.environ.keys() - present.keys())
         session.warn(f"variables that are not UTF-8 are left out: {', '.join(dropped)}"[:500])
-    variables = (
-        present
-        if everything
-        else {name: present[name] for name in _BASIC_VARIABLES if name in present}
-    )
-    for name, value in named.items():
-        if value is not None:
-            request.check_text(value, f"the variable {name}")
-            variables[name] = value
-        elif name in present:
-            variables[name] = present[name]
-    return variables
+    return request.exported(export, present)
 
 
 def _rlimit(text: str) -> tuple[str, int, int]:

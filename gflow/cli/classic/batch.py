@@ -182,7 +182,7 @@ def _directives(options: argparse.Namespace, spec: Spec) -> Spec:
     found: dict[str, Any] = {}
     for line in directive.gflow_lines(text, path):
         parser.place = f"{path}, line {line.number}"
-        for name, value in vars(parser.parse_args(line.words)).items():
+        for name, value in vars(_parsed(parser, line.words)).items():
             if value is None or name in _NOT_IN_SCRIPTS:
                 continue
             if name in _LISTS:
@@ -200,6 +200,14 @@ def _directives(options: argparse.Namespace, spec: Spec) -> Spec:
             continue
         setattr(options, name, value)
     return _slurm(options, text, path)
+
+
+def _parsed(parser: _DirectiveParser, words: list[str]) -> argparse.Namespace:
+    try:
+        return parser.parse_args(words)
+    except Failure as error:  # of a value, which does not know where it stands
+        known = str(error).startswith(parser.place)
+        raise error if known else Failure(f"{parser.place}: {error}") from None
 
 
 def _slurm(options: argparse.Namespace, text: str, path: str) -> Spec:
@@ -249,8 +257,9 @@ def _common(options: argparse.Namespace, base: Spec, translated: Spec) -> Spec:
         )
     own = {key: value for key, value in base.items() if not key.startswith("_")}
     spec = {**surroundings.here(), **own, "cwd": os.getcwd()}
-    spec["env"] = {**client.environment(), "GFLOW_ARRAY_TASK_ID": "0"}
     spec.update(translated)
+    variables = request.exported(spec.pop("_export", "ALL"), client.environment())
+    spec["env"] = {**variables, "GFLOW_ARRAY_TASK_ID": "0"}
     name = dialect.normalised(options.name or str(translated.get("name", "")))
     spec["name"] = name or spec.get("name") or _default_name(base)
     spec["priority"] = 10 if options.priority is None else options.priority

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from gflow.api import grammar, moment, quantity
 from gflow.api.quantity import GrammarError
+from gflow.cli import request
 from gflow.cli.command import Failure
 
 _GFLOW = "# GFLOW"
@@ -80,6 +81,12 @@ def _resources(spec: dict[str, object]) -> dict[str, object]:
     return found
 
 
+def _whole(value: str) -> int:
+    if not (value.isascii() and value.removeprefix("-").isdigit() and len(value) < 12):
+        raise GrammarError("it needs a whole number")
+    return int(value)
+
+
 def _megabytes(value: str) -> int:
     return int(value) << 20 if value.isascii() and value.isdigit() else quantity.parse_size(value)
 
@@ -95,12 +102,26 @@ def _memory_per_cpu(spec: dict[str, object], value: str) -> str:
 
 
 def _cpus(spec: dict[str, object], value: str) -> str:
-    spec["_cpus_per_task"] = int(value)
+    spec["_cpus_per_task"] = _whole(value)
     return f"{value} cpus"
 
 
+def _per_gpu(key: str, parse: Callable[[str], int]) -> Callable[[dict[str, object], str], str]:
+    def take(spec: dict[str, object], value: str) -> str:
+        spec[f"_{key}_per_gpu"] = parse(value)
+        return f"{key}, {value} for each of its gpus"
+
+    return take
+
+
+def _export(spec: dict[str, object], value: str) -> str:
+    request.parse_export(value)
+    spec["_export"] = value
+    return f"environment {value}"
+
+
 def _tasks(spec: dict[str, object], value: str) -> str:
-    spec["_tasks"] = int(value)
+    spec["_tasks"] = _whole(value)
     return f"cpus for {value} tasks; the script is run once and starts them itself"
 
 
@@ -112,7 +133,7 @@ def _nodes(spec: dict[str, object], value: str) -> str:
 
 def _gpus(spec: dict[str, object], value: str) -> str:
     count = value.rpartition(":")[2]
-    _resources(spec)["gpus"] = int(count)
+    _resources(spec)["gpus"] = _whole(count)
     return f"{count} gpus" + (", of any kind" if ":" in value else "")
 
 
@@ -159,7 +180,7 @@ def _text(key: str) -> Callable[[dict[str, object], str], str]:
 
 def _number(key: str) -> Callable[[dict[str, object], str], str]:
     def take(spec: dict[str, object], value: str) -> str:
-        spec[key] = int(value)
+        spec[key] = _whole(value)
         return f"{key} {value}"
 
     return take
@@ -192,6 +213,9 @@ _OPTIONS: dict[str, tuple[str, bool, str, _Take]] = {
     "mem": ("", True, "translated", _memory),
     "mem-per-cpu": ("", True, "approximated", _memory_per_cpu),
     "cpus-per-task": ("c", True, "translated", _cpus),
+    "cpus-per-gpu": ("", True, "translated", _per_gpu("cpus", _whole)),
+    "mem-per-gpu": ("", True, "translated", _per_gpu("memory", _megabytes)),
+    "export": ("", True, "translated", _export),
     "ntasks": ("n", True, "approximated", _tasks),
     "nodes": ("N", True, "approximated", _nodes),
     "gpus": ("G", True, "translated", _gpus),
@@ -221,17 +245,14 @@ _VALUED = frozenset(
     {
         "constraint",
         "cores-per-socket",
-        "cpus-per-gpu",
         "distribution",
         "exclude",
-        "export",
         "get-user-env",
         "gpu-bind",
         "hint",
         "licenses",
         "mail-type",
         "mail-user",
-        "mem-per-gpu",
         "nodelist",
         "ntasks-per-core",
         "ntasks-per-node",
@@ -261,7 +282,7 @@ def translate(lines: list[Line], path: str) -> Translation:
                 continue
             try:
                 notes.append((option, known[2], known[3](spec, value)))
-            except (GrammarError, ValueError) as error:
+            except (GrammarError, ValueError, Failure) as error:
                 raise Failure(f"{path}, line {number}: {option}: {error}") from None
     _settle(spec)
     return Translation(spec, notes)
@@ -297,3 +318,10 @@ def _settle(spec: dict[str, object]) -> None:
     per_cpu = spec.pop("_memory_per_cpu", None)
     if isinstance(per_cpu, int):
         _resources(spec)["memory_bytes"] = per_cpu * cpus
+    resources = spec.get("resources") or {}
+    assert isinstance(resources, dict)
+    gpus = resources.get("gpus", 0)
+    for name, key in (("_cpus_per_gpu", "cpus"), ("_memory_per_gpu", "memory_bytes")):
+        per_gpu = spec.pop(name, None)
+        if isinstance(per_gpu, int) and gpus:
+            resources[key] = per_gpu * gpus
