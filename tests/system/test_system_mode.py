@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 
 from gflow import Client
 from gflow.api.wire import Refusal
-from tests.system.machine import Machine
+from gflow.launching import dialogue, visit
+from tests.system.machine import Machine, eventually
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="system mode needs root")
 
@@ -139,3 +141,59 @@ def test_only_owner_and_root_change_a_job(everyone: Machine) -> None:
     assert "refused" in str(as_user(everyone, THIRD, lambda client: str(client.log(job_id))))
     assert everyone.job(job_id)["state"] == "RUNNING"
     assert everyone.ctl("cancel", str(job_id)).returncode == 0
+
+
+def on_terminal(machine: Machine, uid: int, job_id: int) -> Any:
+    """What a user sees who types a word at a job's terminal."""
+
+    def look(client: Client) -> str:
+        path = client.job(job_id)["terminal_path"]
+        try:
+            connection = visit.connect(path)
+        except PermissionError:
+            return "permission denied"
+        assert connection is not None
+        with connection:
+            connection.settimeout(30)
+            connection.sendall(dialogue.pack_facts(dialogue.HELLO))
+            connection.sendall(dialogue.pack(dialogue.INPUT, b"word\r"))
+            seen, splitter = b"", dialogue.Splitter()
+            while data := connection.recv(1 << 16):
+                for kind, payload in splitter.feed(data):
+                    seen += payload if kind in (dialogue.OUTPUT, dialogue.REFUSED) else b""
+        return seen.decode()
+
+    return as_user(machine, uid, look)
+
+
+def test_a_terminal_is_its_submitters(everyone: Machine) -> None:
+    """He owns and reaches it, wherever his output goes; others do not get in."""
+    line = 'stat -c %u $(tty); id -u; read x; echo "<$x>"'
+    folder = everyone.folder / "theirs"
+    folder.mkdir()
+    os.chown(folder, OTHER, OTHER)
+    spec = {"cwd": str(folder), "env": {"PATH": os.environ["PATH"]}, "pty": True}
+    for above in (folder, *folder.parents[:-2]):
+        os.chmod(above, 0o711)
+    job_id: int = as_user(
+        everyone,
+        OTHER,
+        lambda client: client.submit(["bash", "-c", line], output_path="out", **spec),
+    )
+    eventually(lambda: everyone.job(job_id)["pid"])
+    assert on_terminal(everyone, THIRD, job_id) == "permission denied"
+    seen = on_terminal(everyone, OTHER, job_id)
+    assert f"{OTHER}\r\n{OTHER}\r\n" in seen and "<word>" in seen
+    assert everyone.wait(job_id) == 0
+    assert (folder / "out").stat().st_uid == OTHER
+    assert (folder / "out").read_text().endswith("<word>\n")
+
+
+def test_an_admin_may_look(new_machine: Callable[..., Machine]) -> None:
+    """Whoever is configured as one sees the terminal, and types nothing."""
+    admin = pwd.getpwuid(OTHER).pw_name
+    machine = new_machine(GFLOW_ACCESS__ADMINS=admin)
+    machine.start("--system")
+    job_id = machine.submit("--pty", "--", "bash", "-c", 'read -t 2 x; echo "<$x>"; exit 0')
+    eventually(lambda: machine.job(job_id)["pid"])
+    assert "<>" in on_terminal(machine, OTHER, job_id)
