@@ -49,6 +49,10 @@ def run(name: str, options: argparse.Namespace, session: Session) -> int:
     return 0
 
 
+#: Words that arguments may be besides others.
+_FREE_WORDS = {"report": ["efficiency", "estimates"]}
+
+
 def script(shell: str, program: str, commands: list[Command]) -> str:
     """The completion script of a program for one of SHELLS."""
     make = {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell]
@@ -64,9 +68,19 @@ def _commands() -> list[Command]:
     leading.add_argument("--runtime-dir")
     found = [command("", "", leading, [*main.COMMANDS])]
     for name, (_, summary) in main.COMMANDS.items():
-        words = SHELLS if name == "completion" else ()
-        found.append(command(name, summary, main.build_parser(name), words))
+        parser = main.build_parser(name)
+        found.append(command(name, summary, parser, _FREE_WORDS.get(name) or _choices(parser)))
     return found
+
+
+def _choices(parser: argparse.ArgumentParser) -> list[str]:
+    """Words that the arguments of a command are chosen from."""
+    return [
+        str(choice)
+        for action in parser._actions
+        if not action.option_strings
+        for choice in action.choices or ()
+    ]
 
 
 def _words(one: Command) -> str:

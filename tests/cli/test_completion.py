@@ -34,6 +34,8 @@ def test_scripts_are_valid(run: Run, shell: str) -> None:
         ("gflowctl --json cancel --si", {"--signal"}),
         ("gflowctl submit --open-mode ap", {"append"}),
         ("gflowctl completion z", {"zsh"}),
+        ("gflowctl report es", {"estimates"}),
+        ("gflowctl quota cl", {"clear"}),
     ],
 )
 def test_bash_completes(run: Run, words: str, found: set[str]) -> None:
