@@ -14,6 +14,8 @@ from gflow.cli.session import Session
 
 #: While it lives it may load: a store of a million jobs takes seconds, an orphan 15 s to end.
 _READY_S = 120.0
+#: Variables with a path that is ours, in our folder.
+_PATHS = ("GFLOW_STATE_DIR", "GFLOW_RUNTIME_DIR", "GFLOW_CONFIG", "XDG_RUNTIME_DIR")
 #: When another one was quicker, how long to wait for that one.
 _OTHER_S = 5.0
 
@@ -84,11 +86,12 @@ def start(runtime_dir: str | None, state_dir: str | None, *flags: str) -> int:
 
 
 def environment() -> dict[str, str]:
-    """Ours; with our own package first where it runs from a source tree."""
+    """Ours, for a process in another folder; with our own package first if in a source tree."""
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     kept = [os.path.abspath(path) for path in paths if path and path != package]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([package, *kept])}
+    own = {name: os.path.abspath(os.environ[name]) for name in _PATHS if os.environ.get(name)}
+    return {**os.environ, **own, "PYTHONPATH": os.pathsep.join([package, *kept])}
 
 
 def _read_line(fd: int) -> str:

@@ -14,7 +14,7 @@ _LENGTH = 128
 _WORDS = 16
 _FIELDS = (
     *("user", "uid", "gid", "cwd", "script", "env", "project", "group", "request"),
-    *("resources", "time_limit_s", "output_path", "error_path"),
+    *("resources", "rlimits", "time_limit_s", "output_path", "error_path"),
 )
 
 _READ = attrgetter(*_FIELDS)

@@ -74,6 +74,13 @@ def test_the_supervisor_holds_nothing_of_ours(gflowctl: Place) -> None:
         assert os.readlink(f"/proc/{pid}/fd/{fd}") == "/dev/null"
 
 
+def test_relative_folders_are_below_the_callers(gflowctl: Place) -> None:
+    """The supervisor, which lives in another folder, means the same ones."""
+    gflowctl.environ |= {"GFLOW_STATE_DIR": "s", "GFLOW_RUNTIME_DIR": "r"}
+    assert gflowctl("run", "--", "echo", "hi") == Result(0, "hi\n", "")
+    assert (gflowctl.folder / "s" / "state.db").is_file()
+
+
 def test_submit_starts_one_by_itself(gflowctl: Place) -> None:
     """In user mode nobody has to start anything; several at once start one."""
     waiting = [gflowctl.started("run", "--", "echo", "hi") for _ in range(3)]
