@@ -13,6 +13,9 @@ and locked for that attempt alone; an order on its way holds the folder's lock, 
 does; without its launcher an idle shim ends and starts nothing; and a shim that was asked to end an
 attempt, ran a hook or has seen more than 50 ms of processor time ends with it.
 
+``arrears`` and ``attic`` keep the disk out of the way of short jobs: an exit is told at once and
+synced within 50 ms, unless the store has it by then; run files are deleted when it is quiet.
+
 Everything that is imported here before a fork costs every shim memory and time, so the launcher's
 modules use the small part of the standard library only (no dataclasses, no multiprocessing).
 """
