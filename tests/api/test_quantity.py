@@ -120,3 +120,24 @@ def test_parsers_raise_nothing_but_grammar_errors(text: str) -> None:
             parse(text)
         except GrammarError as error:
             assert str(error).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("USR1", (10, 60.0, True)),
+        ("USR1@300", (10, 300.0, True)),
+        ("B:sigusr1@5m", (10, 300.0, False)),
+        ("b:15@0", (15, 0.0, False)),
+    ],
+)
+def test_warnings(text: str, meant: tuple[int, float, bool]) -> None:
+    """As sbatch writes them: seconds, 60 of them when nothing is said; B: is the command alone."""
+    assert tuple(quantity.parse_warning(text).values()) == meant
+
+
+@pytest.mark.parametrize("text", ["", "B:", "@60", "USR1@", "USR1@-1", "NOPE", "65", "USR1@none"])
+def test_wrong_warnings(text: str) -> None:
+    """Refused with what was written."""
+    with pytest.raises(GrammarError):
+        quantity.parse_warning(text)
