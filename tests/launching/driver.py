@@ -33,6 +33,11 @@ def until(condition: Callable[[], Any], what: str = "the condition") -> Any:
     return value
 
 
+def pids() -> list[int]:
+    """All processes; not by glob, which fails when one vanishes under it."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
 class Driver:
     """One launcher on one state folder; ``kill`` and ``spawn`` replace it."""
 
@@ -81,10 +86,10 @@ class Driver:
     def children(self) -> list[int]:
         """Shims and readers of the launcher, zombies included."""
         found = []
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            fields = identity.stat_fields(int(path.parent.name))
+        for pid in pids():
+            fields = identity.stat_fields(pid)
             if fields and int(fields[1]) == self.process.pid:
-                found.append(int(path.parent.name))
+                found.append(pid)
         return found
 
     # --- talking ---
@@ -179,12 +184,11 @@ class Driver:
         if job_id is not None:
             mark += f"{job_id}."
         found = []
-        for path in Path("/proc").glob("[0-9]*/environ"):
+        for pid in pids():
             try:
-                environment = path.read_bytes()
+                environment = Path(f"/proc/{pid}/environ").read_bytes()
             except OSError:
                 continue
-            pid = int(path.parent.name)
             if mark.encode() in environment and identity.process_state(pid) not in (None, "Z"):
                 found.append(pid)
         return found

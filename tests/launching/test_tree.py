@@ -193,7 +193,7 @@ def test_a_suspended_job_can_be_killed(launcher: Driver) -> None:
 def test_killing_what_is_not_there_is_answered(launcher: Driver) -> None:
     """Whoever waits for an end hears that nothing was found."""
     launcher.ask("kill", job_id=99, grace_period_s=1.0)
-    assert launcher.wait_for("lost")["job_id"] == 99
+    assert launcher.wait_for("found", job_id=99)["verdict"] == "lost"
 
 
 def test_nothing_above_us_is_ever_a_member() -> None:
