@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,6 +74,22 @@ def test_job_runs_as_its_submitter(everyone: Machine) -> None:
     lines = everyone.ctl("log", str(job_id)).stdout.split()
     assert lines == [str(OTHER), str(OTHER), "CapEff:", "0000000000000000"]
     assert everyone.job(job_id)["uid"] == OTHER
+
+
+def test_on_end_runs_as_the_submitter(everyone: Machine) -> None:
+    """The shim is root; the line for the job's end is not, nor can it become root again."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o777)
+        told = Path(folder, "ended")
+        line = f"(id -u; grep CapEff /proc/self/status) > {folder}/new; mv {folder}/new {told}"
+
+        def ask(client: Client) -> int:
+            return client.submit(["true"], cwd="/", env={}, on_end=line)
+
+        job_id = as_user(everyone, OTHER, ask)
+        assert everyone.wait(job_id) == 0
+        eventually(told.exists)
+        assert told.read_text().split() == [str(OTHER), "CapEff:", "0000000000000000"]
 
 
 def test_script_of_another_user_runs(everyone: Machine) -> None:
