@@ -47,6 +47,25 @@ LIMITS = {
     "max_queued_jobs": "pending_jobs",
 }
 
+#: What may be changed of a job that waits, in the order in which answers name it.
+CHANGEABLE = (
+    "command",
+    "script",
+    "gpus",
+    "conda_env",
+    "priority",
+    "parameters",
+    "time_limit",
+    "memory_limit_mb",
+    "gpu_memory_limit_mb",
+    "depends_on_ids",
+    "dependency_mode",
+    "auto_cancel_on_dependency_failure",
+    "max_concurrent",
+    "max_retries",
+    "notifications",
+)
+
 _NOT_NAME = re.compile(r"[^\w-]+")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 

@@ -88,25 +88,6 @@ FIELDS: dict[str, tuple[Check, Any]] = {
     "state": (field.choice(*dialect.NAMES), None),
 }
 
-#: What PATCH may change, in the order in which answers name it.
-CHANGEABLE = (
-    "command",
-    "script",
-    "gpus",
-    "conda_env",
-    "priority",
-    "parameters",
-    "time_limit",
-    "memory_limit_mb",
-    "gpu_memory_limit_mb",
-    "depends_on_ids",
-    "dependency_mode",
-    "auto_cancel_on_dependency_failure",
-    "max_concurrent",
-    "max_retries",
-    "notifications",
-)
-
 
 def read_job(raw: object) -> Fields:
     """Every field of a job that a client sent, checked. Raises Problem."""
@@ -115,8 +96,8 @@ def read_job(raw: object) -> Fields:
 
 def read_patch(raw: object) -> Fields:
     """The fields that a PATCH names, in the reference's order; null clears. Raises Problem."""
-    given = _checked(raw, {name: FIELDS[name] for name in CHANGEABLE}, keep_null=True)
-    return {name: given[name] for name in CHANGEABLE if name in given}
+    given = _checked(raw, {name: FIELDS[name] for name in dialect.CHANGEABLE}, keep_null=True)
+    return {name: given[name] for name in dialect.CHANGEABLE if name in given}
 
 
 def _defaults() -> Fields:

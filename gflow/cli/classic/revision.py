@@ -7,12 +7,11 @@ import os.path
 from typing import Any
 
 from gflow.api import dialect
-from gflow.cli.classic import notation
+from gflow.cli.classic import conda, notation
 from gflow.cli.command import Failure, Parser, whole
 
 Record = dict[str, Any]
 
-_CONDA = 'eval "$(conda shell.bash hook)" && conda activate "$0" && exec "$@"'
 #: ``--clear-…`` → name of the field.
 _CLEARS = {
     "clear_conda_env": "conda_env",
@@ -22,23 +21,6 @@ _CLEARS = {
     "clear_max_concurrent": "max_concurrent",
     "clear_max_retries": "max_retries",
 }
-#: Names of fields, in the order in which they are told.
-_ORDER = (
-    "command",
-    "script",
-    "gpus",
-    "conda_env",
-    "priority",
-    "parameters",
-    "time_limit",
-    "memory_limit_mb",
-    "gpu_memory_limit_mb",
-    "depends_on_ids",
-    "dependency_mode",
-    "auto_cancel_on_dependency_failure",
-    "max_concurrent",
-    "max_retries",
-)
 
 
 class NothingToDo(Failure):
@@ -102,7 +84,7 @@ def changes(options: argparse.Namespace, record: Record, cwd: str) -> tuple[Reco
         found["dependency_mode"] = "any" if either else "all"
     if named.keys() & {"command", "script", "conda_env", "parameters"}:
         found.update(_command(options, record, named, cwd))
-    return found, [name for name in _ORDER if name in named]
+    return found, [name for name in dialect.CHANGEABLE if name in named]
 
 
 def _named(options: argparse.Namespace) -> Record:
@@ -150,12 +132,12 @@ def _command(options: argparse.Namespace, record: Record, named: Record, cwd: st
     if script is None and record["script"] is not None and options.command is None:
         raise Failure("its script was captured when it was submitted: give --command or --script")
     words = [script] if script is not None else ["-c", dialect.substituted(line or "", parameters)]
-    conda = named.get("conda_env", labels.get("conda_env"))
-    command = ["bash", *words]
-    if conda:
-        command = ["bash", "-c", _CONDA, conda, *command]
-    for name, text in (("script", script), ("command", line), ("conda_env", conda)):
+    environment = named.get("conda_env", labels.get("conda_env"))
+    spec: Record = {"command": ["bash", *words]}
+    if environment:
+        conda.enter(spec, environment)
+    for name, text in (("script", script), ("command", line), ("conda_env", environment)):
         labels.pop(name, None)
         if text is not None:
             labels[name] = text
-    return {"command": command, "params": parameters, "labels": labels}
+    return {"command": spec["command"], "params": parameters, "labels": labels}
