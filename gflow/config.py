@@ -211,10 +211,12 @@ def read_files(environ: dict[str, str]) -> dict[str, str]:
         try:
             with open(path, encoding="utf-8") as file:
                 texts[path] = file.read()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # the latter: a home that is /dev/null
             if environ.get("GFLOW_CONFIG"):
                 raise ConfigError(f"cannot read configuration {path}: no such file") from None
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
+            raise ConfigError(f"cannot read configuration {path}: {error.strerror}") from None
+        except UnicodeDecodeError as error:
             raise ConfigError(f"cannot read configuration {path}: {error}") from None
     return texts
 

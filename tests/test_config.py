@@ -151,3 +151,15 @@ def test_quotas_of_the_configuration() -> None:
     )
     assert settings["quota"]["users"] == {"ann": {"running_gpus": 2.0, "running_jobs": 4.0}}
     assert settings["quota"]["default_user"] == {"pending_jobs": 100.0, "gpu_hours_per_week": 1.5}
+
+
+def test_a_home_that_is_no_folder_has_no_file() -> None:
+    """Users of services often have /dev/null for a home."""
+    assert config.load({"HOME": "/dev/null"}, texts=None)["access"]["mode"] == "user"
+
+
+def test_a_folder_in_the_place_of_a_file_is_told_in_one_sentence(tmp_path: Path) -> None:
+    """With the operating system's words, and nothing of Python's."""
+    with pytest.raises(ConfigError) as refused:
+        config.load({"GFLOW_CONFIG": str(tmp_path)})
+    assert str(refused.value) == f"cannot read configuration {tmp_path}: Is a directory"
