@@ -39,3 +39,4 @@ def test_one_supervisor_gives_a_card_out(new_machine: Callable[..., Machine]) ->
     assert one.ctl("log", str(holder)).stdout.strip() == str(card)
     assert one.stop() == 0
     assert two.wait(waiting) == 0
+    os.unlink(f"/tmp/.gflow-gpu-declared-{card}")
