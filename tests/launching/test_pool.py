@@ -7,12 +7,16 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gflow.launching import protocol
+from gflow.launching import line, protocol
+from gflow.launching.custody import Custody
+from gflow.launching.place import Place
+from gflow.launching.pool import Handle, Pool
 from gflow.process import identity
 from tests.launching.driver import Driver, until
 
@@ -152,6 +156,34 @@ def test_a_shim_that_ended_an_attempt_is_not_kept(launcher: Driver) -> None:
     launcher.ask("kill", grace_period_s=5.0)
     launcher.wait_for("exited")
     until(lambda: not identity.is_alive(*shim), "the end of the shim")
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_signal_may_come_after_the_attempt(tmp_path: Path, asked: bool) -> None:
+    """A shim that says it is idle, and was asked to end its attempt, is hung up on."""
+    watched: dict[int, Callable[[], None]] = {}
+    told: list[dict[str, Any]] = []
+    pool = Pool(watch=watched.__setitem__, unwatch=os.close)
+    custody = Custody(
+        Place(str(tmp_path)),
+        pool,
+        watch=watched.__setitem__,
+        unwatch=os.close,
+        send=told.append,
+        read_reports=lambda: None,
+    )
+    ours, theirs = line.pair()
+    attempt = custody.adopt((1, 1), Handle(os.getpid(), os.pidfd_open(os.getpid()), ours))
+    attempt.signalled = asked
+    custody.pass_on((1, 1), {"t": "exited", "job_id": 1, "attempt": 1, "gone": True})
+    os.write(theirs.fileno(), b"idle")
+    watched[ours.fileno()]()
+    taken = pool.hand({"t": "start", "job_id": 2, "attempt": 1}, (None, None, b"{}"), None)
+    assert (taken is None) is asked
+    assert (os.read(theirs.fileno(), 1000) == b"") is asked
+    for end in (ours, theirs):
+        end.close()
+    os.close(attempt.handle.pidfd)
 
 
 def test_a_large_order_is_for_a_new_shim(launcher: Driver) -> None:
