@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -55,8 +56,15 @@ def test_shared_memory_counts_once(new_machine: Callable[..., Machine]) -> None:
     machine.start()
     machine.env["READERS"] = READERS
     job = machine.submit("--mem", "500M", f'{sys.executable} -c "$READERS"')
-    eventually(lambda: ((machine.job(job)["usage"] or {}).get("rss_bytes") or 0) > 1200 << 20)
-    series = machine.job(job)["usage"]["series"]["cpus"]
-    eventually(lambda: len(machine.job(job)["usage"]["series"]["cpus"]) > len(series) + 1)
+
+    def usage() -> dict[str, Any]:
+        return dict(machine.job(job)["usage"] or {})
+
+    def points() -> int:
+        return len(usage().get("series", {"cpus": ()})["cpus"])
+
+    eventually(lambda: usage().get("rss_bytes", 0) > 1200 << 20)
+    seen = points()
+    eventually(lambda: points() > seen + 1)
     (machine.work / "go").touch()
     assert machine.wait(job) == 0
