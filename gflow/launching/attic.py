@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections import deque
 
-from gflow.launching.place import Place
+from gflow.launching.place import Place, remove
 
 #: How long no attempt was forgotten before the deleting begins.
 _QUIET_S = 5.0
@@ -42,7 +42,7 @@ class Attic:
         try:
             os.rename(path, f"{self._folder}/{name}")
         except OSError:
-            _unlink(path)
+            remove(path)
         else:
             self._names.append(name)
 
@@ -50,11 +50,4 @@ class Attic:
         """Delete some, if there is time, or if there are too many."""
         count = len(self._names) if now_s >= self._quiet_since_s + _QUIET_S else 0
         for _ in range(min(_SLICE, max(count, len(self._names) - _MOST))):
-            _unlink(f"{self._folder}/{self._names.popleft()}")
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass
+            remove(f"{self._folder}/{self._names.popleft()}")

@@ -23,7 +23,7 @@ from gflow.launching.conclusion import Conclusions
 from gflow.launching.custody import Custody, Key, about
 from gflow.launching.ledger import Ledger
 from gflow.launching.order import Order
-from gflow.launching.place import Place
+from gflow.launching.place import Place, remove
 from gflow.launching.pool import Pool
 from gflow.launching.protocol import Message
 from gflow.launching.report import Reports
@@ -248,18 +248,18 @@ class Launcher:
                 self._frugal.remove(key)
                 continue
             notice.remove(place.reason_path(*key))
-            _unlink(place.spool_path(*key))
-            _unlink(place.terminal_path(*key))
+            remove(place.spool_path(*key))
+            remove(place.terminal_path(*key))
 
     def _on_conclude(self, message: Message, blobs: list[bytes | None]) -> None:
         order = Order(message, blobs)
         self._frugal.discard((order.job_id, order.attempt))
-        _unlink(self._place.spool_path(order.job_id, order.attempt))
+        remove(self._place.spool_path(order.job_id, order.attempt))
         self._conclusions.ask(order)
 
     def _on_expire(self, message: Message, _: list[bytes | None]) -> None:
         for job_id, array_id, task in message["jobs"]:
-            _unlink(output.log_path(self._place.logs, job_id, array_id, task))
+            remove(output.log_path(self._place.logs, job_id, array_id, task))
 
     def _on_read(self, message: Message, _: list[bytes | None]) -> None:
         self._readers.ask(message)
@@ -295,13 +295,6 @@ def _conditions(settings: dict[str, Any]) -> Conditions:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a pidfd per running job
     affinity = sorted(os.sched_getaffinity(0)) if settings.get("cpu_affinity") else None
     return Conditions((soft, hard), affinity, system=settings.get("system", False))
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass
 
 
 def _known(item: list[Any]) -> Known:

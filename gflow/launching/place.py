@@ -81,3 +81,11 @@ class Place:
     def mark(self, job_id: int, attempt: int) -> str:
         """What every process of an attempt carries in its environment as GFLOW_ATTEMPT_ID."""
         return f"{self.folder}:{job_id}.{attempt}"
+
+
+def remove(path: str) -> None:
+    """Delete a file that may be gone already."""
+    try:
+        os.unlink(path)
+    except OSError:
+        pass

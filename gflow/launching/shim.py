@@ -40,7 +40,7 @@ from gflow.launching.journal import Journal
 from gflow.launching.ledger import Ledger
 from gflow.launching.line import ShimEnd
 from gflow.launching.order import Order
-from gflow.launching.place import Place
+from gflow.launching.place import Place, remove
 from gflow.launching.report import Reporter
 from gflow.launching.runfile import Facts
 from gflow.launching.terminal import Terminal
@@ -395,11 +395,4 @@ class Shim:
             self._ending.group.remove()
         if self._order.script is None:
             return
-        _unlink(self._place.spool_path(self._order.job_id, self._order.attempt))
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass
+        remove(self._place.spool_path(self._order.job_id, self._order.attempt))
