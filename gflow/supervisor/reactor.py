@@ -356,7 +356,9 @@ class Reactor:
             self._release_blobs(self._releases.popleft())
         released = []
         while self._transitions and self._transitions[0][0] <= durable:
-            released.append(self._transitions.popleft()[1])
+            key = self._transitions.popleft()[1]
+            if key not in self.persister.link:  # else it is being saved once more
+                released.append(key)
         self.scheduler.release(released)
 
     def _is_saved(self, job_id: int) -> bool:

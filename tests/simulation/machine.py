@@ -171,7 +171,7 @@ class Machine:
 
     def _exit_is_synced(self, command: Command) -> bool:
         found = self.run_files.get((command.job_id, command.attempt))
-        return found is not None and found.synced == len(found.data)
+        return found is not None and bool(runfile.parse(found.data[: found.synced]).get("exit"))
 
     # --- what the launcher's modules ask --------------------------------------------------------
 
