@@ -65,6 +65,7 @@ class ClassQueue:
         "_priority",
         "_serial",
         "_stale",
+        "aside",
         "bonuses",
         "buckets",
         "by_account",
@@ -85,6 +86,8 @@ class ClassQueue:
         self._serial = 0
         #: Buckets whose bonus has changed, the longest waiting ones first.
         self._stale: OrderedDict[int, None] = OrderedDict()
+        #: Serials of the buckets that are parked.
+        self.aside: dict[int, None] = {}
         self.by_key: dict[BucketKey, Bucket] = {}
         self.buckets: dict[int, Bucket] = {}
         self.by_rank: dict[int, Bucket] = {}
@@ -134,6 +137,7 @@ class ClassQueue:
         if left is None:
             self._unrank(bucket)
             del self.by_key[bucket.key], self.buckets[bucket.serial]
+            self.aside.pop(bucket.serial, None)
             for account in bucket.accounts:
                 serials = self.by_account[account.key]
                 del serials[bucket.serial]
@@ -148,6 +152,7 @@ class ClassQueue:
         """Take a bucket out of the order until ``account`` has room again."""
         self._unrank(bucket)
         bucket.parked_by = account.key
+        self.aside[bucket.serial] = None
         account.parked[bucket.serial] = None
 
     def unpark(self, account: Account) -> bool:
@@ -157,6 +162,7 @@ class ClassQueue:
             bucket = self.buckets.get(serial)
             if bucket is not None and bucket.parked_by == account.key:
                 bucket.parked_by = None
+                del self.aside[serial]
                 self._rank(bucket)
         return bool(serials)
 

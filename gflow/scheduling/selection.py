@@ -73,8 +73,7 @@ def in_order(core: Core, *, parked: bool = True) -> Iterator[Item | None]:
     heap = [(ranks[0], -number - 1) for number, ranks in enumerate(classes)]
     heapify(heap)
     places: dict[int, Iterator[int]] = {}
-    aside = [one.serial for one in queue.buckets.values() if one.rank is None] if parked else []
-    for number, serial in enumerate(aside):
+    for number, serial in enumerate(list(queue.aside) if parked else ()):
         _open(core, heap, places, serial)
         if number % _PAUSE == _PAUSE - 1:
             yield None

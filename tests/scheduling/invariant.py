@@ -162,6 +162,7 @@ def _queue(core: Core) -> None:
         assert bucket.rank == rank and bucket.parked_by is None
         assert rank == first(bucket.keys) - (bucket.bonus << 44)
         assert rank in queue.classes[bucket.key[0]]
+    assert set(queue.aside) == {one.serial for one in queue.buckets.values() if one.parked_by}
     for bucket in queue.buckets.values():
         assert (bucket.rank is None) == (bucket.parked_by is not None)
         if bucket.parked_by is not None:
