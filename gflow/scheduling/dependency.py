@@ -51,6 +51,7 @@ class Dependencies:
         "facts",
         "released",
         "unsettled",
+        "upward",
     )
 
     def __init__(self) -> None:
@@ -67,6 +68,8 @@ class Dependencies:
         #: (parent array, child array, positions of ended tasks): whose counterparts go their own
         #: ways (aftercorr).
         self.counterparts: deque[tuple[int, int, range]] = deque()
+        #: Watched pairs whose parent is younger than the child: only an update makes such.
+        self.upward = 0
         #: Pairs to look at.
         self.unsettled: deque[Pair] = deque()
 
@@ -88,6 +91,7 @@ class Dependencies:
                     self.by_parent[parent] = {}
                     self._count_array(live, parent, 1)
                 self.by_parent[parent][child.id, index] = WAIT
+                self.upward += isinstance(parent, int) and parent > child.id
                 pairs.append(Pair(parent, child.id, index))
         return pairs
 
@@ -115,7 +119,8 @@ class Dependencies:
                 children = self.by_parent.get(parent)
                 if children is None:
                     continue
-                children.pop((child.id, index), None)
+                if children.pop((child.id, index), None) is not None:
+                    self.upward -= isinstance(parent, int) and parent > child.id
                 if not children:
                     del self.by_parent[parent]
                     self._count_array(live, parent, -1)

@@ -173,7 +173,10 @@ def _apply(core: Core, item: Item, spec: Spec, event: Update, now: Instant) -> N
 
 
 def _closes_cycle(core: Core, item: Item, target_id: int, spec: Spec) -> bool:
-    """Whether anything that ``spec`` depends on already waits for the updated job."""
+    """Whether anything that ``spec`` depends on already waits for the updated job.
+
+    While nobody waits for a younger job, no older one can: then a chain costs nothing to look at.
+    """
     own = {target_id}
     tasks = range(0)
     if isinstance(item, Array) and item.id == target_id:
@@ -182,13 +185,14 @@ def _closes_cycle(core: Core, item: Item, target_id: int, spec: Spec) -> bool:
         own.add(item.id)
     elif item.array_id is not None:
         own.add(item.array_id)
+    oldest = 0 if core.dependencies.upward else min(own)
     seen: set[int] = set()
     left = [parent for dependency in spec.dependencies for parent in dependency.jobs]
     while left:
         parent = left.pop()
         if parent in own or parent in tasks:
             return True
-        if parent not in seen:
+        if parent not in seen and parent > oldest:
             seen.add(parent)
             left += _waits_for(core, parent)
     return False

@@ -137,6 +137,13 @@ def _waiting(core: Core) -> None:
         assert bool(waits & DEPENDENCY) == (not satisfied(item, item.met)), item.id
         if waits & DEPENDENCY:
             assert item.id in core.dependencies.by_child
+    pairs = [
+        (parent, child)
+        for parent, children in core.dependencies.by_parent.items()
+        for child, _ in children
+        if isinstance(parent, int)
+    ]
+    assert core.dependencies.upward == sum(parent > child for parent, child in pairs)
     for parent, children in core.dependencies.by_parent.items():
         assert children, parent
         for child, index in children:
