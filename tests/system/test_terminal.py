@@ -93,11 +93,16 @@ def test_a_shell_in_a_job(machine: Machine, window: Callable[..., Window]) -> No
     """``run --pty bash`` is a shell as anywhere: line editing, Ctrl-C, size, exit code."""
     here = window("gflowctl", "run", "--pty", "--", "bash", "--norc", "-i")
     here.see("leaves it")
+    here.type("PS1='<\\#>'\r")  # its number: what is typed before a prompt stands may be lost
+    here.see("<2>")
     here.type("echo o''ne; stty size\r")
     here.see("one\r\n33 99")
+    here.see("<3>")
     here.resize(20, 60)
-    here.type("sleep 100\r")
+    here.type("echo beg''un; sleep 100\r")
+    here.see("begun")
     here.type("\x03")
+    here.see("<4>")
     here.type("stty size; exit 9\r")
     here.see("20 60")
     assert here.exit_code() == 9
