@@ -99,7 +99,7 @@ def test_a_shell_in_a_job(machine: Machine, window: Callable[..., Window]) -> No
     here.see("one\r\n33 99")
     here.see("<3>")
     here.resize(20, 60)
-    here.type("echo beg''un; sleep 100\r")
+    here.type("""sh -c "echo beg''un; exec sleep 100"\r""")
     here.see("begun")
     here.type("\x03")
     here.see("<4>")
