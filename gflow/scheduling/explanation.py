@@ -187,6 +187,11 @@ def _dependencies(core: Core, item: Item, now: Instant) -> list[Blocker]:
                 elif ended is None:
                     due = _until(core, parent, now)
             found.append(Blocker(main, message, remedy, due))
+    if not found:
+        # A delay has passed just now; the turn that lets the job go on is the next one.
+        found.append(
+            Blocker(Reason.DEPENDENCY, "what it waits for has just come", None, now.wall_s)
+        )
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 from gflow.errors import Refused
 from gflow.model.event import CapacityChanged, Hold, Wake
 from gflow.model.job import Array, Job
-from gflow.model.state import Reason, State
+from gflow.model.state import Instant, Reason, State
 from gflow.scheduling.dependency import satisfied
 from tests.scheduling.history import History
 from tests.scheduling.stage import GB, Stage, after, capacity, spec, tasks
@@ -35,6 +35,17 @@ def test_every_blocker_is_named_at_once() -> None:
     assert found.blockers[1].until_at == begin_at
     assert found.blockers[0].remedy == f"gflowctl release {job}"
     assert found.position is None
+
+
+def test_what_has_just_come_true_is_still_told() -> None:
+    """Between the end of a delay and the turn that takes note of it, a job waits for that turn."""
+    stage = Stage(capacity(cpus=4))
+    parent = stage.run()
+    stage.started(parent)
+    job = stage.submit(spec(dependencies=after("after", parent, delay_s=60.0)))
+    later = Instant(stage.now.boot_s + 61, stage.now.wall_s + 61)
+    found = stage.scheduler.explain(job, later)
+    assert [one.reason for one in found.blockers] == [Reason.DEPENDENCY]
 
 
 def test_resources_name_their_holders_and_when_they_end() -> None:
