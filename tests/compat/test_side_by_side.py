@@ -33,7 +33,7 @@ _MASKS = (
         ),
         "TIME",
     ),
-    (re.compile(r"(avg_\w+,)[\d.]+"), r"\1N"),
+    (re.compile(r"(avg_\w+,|total_gpu_hours,|GPU-Hours: *)[\d.]+"), r"\1N"),
 )
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc for a card driver")
