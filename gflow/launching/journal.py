@@ -84,11 +84,7 @@ class Journal:
                 self.note(phase, facts)
 
     def _is_forgotten(self) -> bool:
-        """Whether the file is not in its place any more."""
-        try:
-            return not os.path.samestat(os.stat(self._path), os.fstat(self._fd))
-        except FileNotFoundError:
-            return True
+        return not runfile.is_at(self._fd, self._path)
 
     def close(self) -> None:
         """Give up the lock: this process is no sign of life of the attempt any more."""

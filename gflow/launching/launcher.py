@@ -178,7 +178,7 @@ class Launcher:
 
     def _on_start(self, message: Message, blobs: list[bytes | None]) -> None:
         """An idle shim gets it, else a new one."""
-        key = (message["job_id"], message["attempt"])
+        key = _key(message)
         if self._custody.watches(key):
             self._custody.tell_truth(key)
             return
@@ -213,7 +213,7 @@ class Launcher:
         return pid, ours
 
     def _on_warn(self, message: Message, _: list[bytes | None]) -> None:
-        key = (message["job_id"], message["attempt"])
+        key = _key(message)
         if not self._custody.watches(key):
             self._custody.tell_truth(key)  # of a launcher before this one
         self._note_reason(message, message["left_s"])
@@ -222,9 +222,9 @@ class Launcher:
 
     def _note_reason(self, message: Message, left_s: float) -> None:
         """Let an attempt know why it is told to end, before it is."""
-        if not self._custody.watches((message["job_id"], message["attempt"])):
+        key = _key(message)
+        if not self._custody.watches(key):
             return
-        key = (message["job_id"], message["attempt"])
         self._frugal.discard(key)
         path = self._place.reason_path(*key)
         notice.write(path, message["reason"], left_s, public=self._conditions.system)
@@ -232,11 +232,11 @@ class Launcher:
     def _on_kill(self, message: Message, _: list[bytes | None]) -> None:
         if message.get("reason"):
             self._note_reason(message, message["grace_period_s"])
-        self._custody.kill((message["job_id"], message["attempt"]), message["grace_period_s"])
+        self._custody.kill(_key(message), message["grace_period_s"])
 
     def _on_signal(self, message: Message, _: list[bytes | None]) -> None:
         send = self._custody.signal_tree if message["tree"] else self._custody.signal_command
-        send((message["job_id"], message["attempt"]), message["signal"])
+        send(_key(message), message["signal"])
 
     def _on_forget(self, message: Message, _: list[bytes | None]) -> None:
         keys: list[Key] = [(job_id, attempt) for job_id, attempt in message["attempts"]]
@@ -247,7 +247,7 @@ class Launcher:
             if key in self._frugal:
                 self._frugal.remove(key)
                 continue
-            notice.remove(place.reason_path(*key))
+            remove(place.reason_path(*key))
             remove(place.spool_path(*key))
             remove(place.terminal_path(*key))
 
@@ -295,6 +295,10 @@ def _conditions(settings: dict[str, Any]) -> Conditions:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a pidfd per running job
     affinity = sorted(os.sched_getaffinity(0)) if settings.get("cpu_affinity") else None
     return Conditions((soft, hard), affinity, system=settings.get("system", False))
+
+
+def _key(message: Message) -> Key:
+    return message["job_id"], message["attempt"]
 
 
 def _known(item: list[Any]) -> Known:

@@ -109,7 +109,7 @@ class Ledger:
             fd = os.open(self.path, os.O_WRONLY | _FLAGS, 0o600)
             try:
                 fcntl.flock(fd, fcntl.LOCK_SH)
-                if not _is_at(fd, self.path):
+                if not runfile.is_at(fd, self.path):
                     continue  # it was written anew meanwhile
                 if os.write(fd, line) < len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -154,13 +154,6 @@ def _key(words: list[str]) -> Key:
     (word,) = words
     job_id, attempt = word.split(".")
     return int(job_id), int(attempt)
-
-
-def _is_at(fd: int, path: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(fd), os.stat(path))
-    except FileNotFoundError:
-        return False
 
 
 def _read_all(fd: int) -> bytes:

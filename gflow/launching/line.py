@@ -7,23 +7,21 @@ on the state folder is held (unix(7), SCM_RIGHTS), so that a new supervisor wait
 from __future__ import annotations
 
 import _socket
-import ctypes
 import os
 import select
+import signal
 import struct
 from collections.abc import Iterable
 
-from gflow.launching import protocol
+from gflow.launching import prctl, protocol
 from gflow.launching.arrears import Arrears
 from gflow.launching.order import Order
-from gflow.launching.prctl import libc
 
 #: An order above this is for a new shim: it might not fit into the socket at once.
 LARGEST_ORDER_BYTES = 1 << 16
 _FD = struct.Struct("i")
 _IDLE = b"idle"
 _LONGEST_WAIT_MS = 3_600_000.0
-_CLOEXEC = os.O_CLOEXEC  # SFD_CLOEXEC has the same value (signalfd(2))
 
 
 def pair() -> tuple[LauncherEnd, ShimEnd]:
@@ -90,7 +88,9 @@ class ShimEnd:
     def close(self) -> None:
         self._socket.close()
 
-    def take(self, launcher: int, ending: Iterable[int], arrears: Arrears) -> Handed | None:
+    def take(
+        self, launcher: int, ending: Iterable[signal.Signals], arrears: Arrears
+    ) -> Handed | None:
         """Say that this shim is idle and wait for an order. None: it is to end.
 
         That is when the launcher (a pid) is gone, when it hangs up, or when one of the blocked
@@ -100,7 +100,7 @@ class ShimEnd:
         try:
             self._socket.send(_IDLE, _socket.MSG_NOSIGNAL)
             if self._signals < 0:
-                self._signals = _signal_fd(ending)
+                self._signals = prctl.signal_fd(ending)
             poll = select.poll()
             poll.register(self._socket.fileno(), select.POLLIN)
             poll.register(self._signals, select.POLLIN)
@@ -134,13 +134,3 @@ class Handed:
         self.order = Order(message, blobs)
         self.lock_fd = lock_fd
         self.oom_kills: int | None = message["oom_kills"]
-
-
-def _signal_fd(numbers: Iterable[int]) -> int:
-    """A descriptor that is readable while one of these (blocked) signals is pending."""
-    mask = ctypes.create_string_buffer(128)  # sigset_t
-    struct.pack_into("=Q", mask, 0, sum(1 << number - 1 for number in map(int, numbers)))
-    fd: int = libc.signalfd(-1, mask, _CLOEXEC)
-    if fd < 0:
-        raise OSError(ctypes.get_errno(), "signalfd")
-    return fd

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from gflow.launching.place import remove
+
 #: Tells a job where the file is.
 VARIABLE = "GFLOW_SIGNAL_REASON_FILE"
 
@@ -31,11 +33,3 @@ def write(path: str, reason: str, left_s: float, *, public: bool) -> None:
         os.rename(beside, path)
     except OSError:
         remove(beside)
-
-
-def remove(path: str) -> None:
-    """Forget the reason, if there was one."""
-    try:
-        os.unlink(path)
-    except OSError:
-        pass

@@ -73,7 +73,7 @@ class Place:
     def terminal_path(self, job_id: int, attempt: int) -> str:
         """The socket of its terminal, where its submitter gets to."""
         folder = self.runs if self.spool.startswith(f"{self.state_dir}/") else self.spool
-        return f"{folder}/{job_id}.{attempt}.tty"
+        return terminal_path(folder, job_id, attempt)
 
     def group(self, job_id: int, attempt: int) -> cgroup.Group | None:
         return self.groups.of(job_id, attempt) if self.groups else None
@@ -81,6 +81,11 @@ class Place:
     def mark(self, job_id: int, attempt: int) -> str:
         """What every process of an attempt carries in its environment as GFLOW_ATTEMPT_ID."""
         return f"{self.folder}:{job_id}.{attempt}"
+
+
+def terminal_path(folder: str, job_id: int, attempt: int) -> str:
+    """The socket of an attempt's terminal in a folder: of run files, or the spool of others."""
+    return f"{folder}/{job_id}.{attempt}.tty"
 
 
 def remove(path: str) -> None:

@@ -12,7 +12,7 @@ from gflow.launching import protocol
 from gflow.launching.adoption import Verdict
 from gflow.launching.protocol import Message
 from gflow.model import action, event
-from gflow.model.job import Job, Process
+from gflow.model.job import Job, Process, Spec
 
 #: Cause of a kill or a warning → what the job is told.
 _REASONS = {
@@ -60,25 +60,16 @@ def start(
         "t": "start",
         "job_id": order.job_id,
         "attempt": order.attempt,
-        "name": spec.name,
-        "user": spec.user,
-        "uid": spec.uid,
-        "gid": spec.gid,
+        **_as_submitted(spec),
         "command": spec.command,
         "args": spec.args,
-        "cwd": spec.cwd,
         "array_id": order.array_id,
         "task": order.task,
         "task_min": order.task_min,
         "task_max": order.task_max,
         "task_count": order.task_count,
-        "cpus": spec.resources.cpus,
-        "memory_bytes": spec.resources.memory_bytes,
         "cpu_ids": order.cpu_ids,
         "gpu_ids": order.gpu_ids,
-        "umask": spec.umask,
-        "nice": spec.nice,
-        "rlimits": spec.rlimits,
         "output_path": spec.output_path,
         "error_path": spec.error_path,
         "open_mode": spec.open_mode,
@@ -95,6 +86,22 @@ def start(
         "hook_timeout_s": hook_timeout_s,
     }
     return protocol.pack(message, (env, script, protocol.encode(record)))
+
+
+def _as_submitted(spec: Spec) -> Message:
+    """Who a command of the job runs as, where, with what, and what it was given."""
+    return {
+        "name": spec.name,
+        "user": spec.user,
+        "uid": spec.uid,
+        "gid": spec.gid,
+        "cwd": spec.cwd,
+        "umask": spec.umask,
+        "nice": spec.nice,
+        "rlimits": spec.rlimits,
+        "cpus": spec.resources.cpus,
+        "memory_bytes": spec.resources.memory_bytes,
+    }
 
 
 def kill(order: action.Kill) -> bytes:
@@ -163,19 +170,10 @@ def conclude(
         "t": "conclude",
         "job_id": job.id,
         "attempt": job.attempt,
-        "name": spec.name,
-        "user": spec.user,
-        "uid": spec.uid,
-        "gid": spec.gid,
+        **_as_submitted(spec),
         "command": ["bash", "-c", spec.on_end],
-        "cwd": spec.cwd,
         "array_id": job.array_id,
         "task": job.task,
-        "cpus": spec.resources.cpus,
-        "memory_bytes": spec.resources.memory_bytes,
-        "umask": spec.umask,
-        "nice": spec.nice,
-        "rlimits": spec.rlimits,
         "grace_period_s": 0.0,
         "variables": {**variables, **ended},
         "hook_timeout_s": timeout_s,

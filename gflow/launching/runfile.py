@@ -157,6 +157,14 @@ def keys(folder: str) -> list[tuple[int, int]]:
     return sorted(found)
 
 
+def is_at(fd: int, path: str) -> bool:
+    """Whether an open file is still the one at this path: not deleted, moved or replaced."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
 def _is_locked(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from gflow.launching import dialogue, prctl, recording
 from gflow.launching.command import CannotStart, Conditions
 from gflow.launching.order import Order
-from gflow.launching.place import Place
+from gflow.launching.place import Place, remove
 from gflow.launching.recording import Recording
 from gflow.launching.scrollback import Scrollback
 from gflow.launching.viewer import Gone, Viewer
@@ -232,10 +232,7 @@ class Terminal:
     def close(self, exit_code: int | None, number: int | None) -> None:
         """Let viewers see the rest, as long as they keep up; then how it ended."""
         self._listener.close()
-        try:
-            os.unlink(self._path)
-        except OSError:
-            pass
+        remove(self._path)
         end_s = time.monotonic() + _LAST_WORDS_S
         while waiting := [one for one in self._viewers if one.has_unsent(self._scrollback)]:
             rest_s = end_s - time.monotonic()

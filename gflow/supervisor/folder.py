@@ -7,6 +7,7 @@ import stat
 from typing import NamedTuple
 
 from gflow.errors import ConfigError
+from gflow.launching import place
 from gflow.persistence import location
 from gflow.process import identity
 
@@ -45,9 +46,9 @@ class Folders(NamedTuple):
         return os.path.join(self.runtime, "spool")
 
     def terminal(self, job_id: int, attempt: int, *, system: bool) -> str:
-        """Socket of an attempt's terminal, as :class:`gflow.launching.place.Place` has it."""
+        """Socket of an attempt's terminal."""
         folder = self.spool if system else os.path.join(self.state, "runs")
-        return os.path.join(folder, f"{job_id}.{attempt}.tty")
+        return place.terminal_path(folder, job_id, attempt)
 
 
 def prepare(
