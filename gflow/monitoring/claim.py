@@ -64,10 +64,11 @@ class Claim:
 
 
 class Claims:
-    """All claims of one supervisor; ``owner`` as in :class:`Claim`."""
+    """All claims of one supervisor; ``owner`` as in :class:`Claim`, None: our parent process."""
 
-    def __init__(self, owner: tuple[int, int], folder: str = _FOLDER) -> None:
-        self._owner = owner
+    def __init__(self, owner: tuple[int, int] | None = None, folder: str = _FOLDER) -> None:
+        parent = os.getppid()
+        self._owner = owner or (parent, identity.start_ticks(parent) or 0)
         self._folder = folder
         self._held: dict[str, Claim] = {}
 

@@ -13,7 +13,6 @@ time says from card to card that it lives.
 from __future__ import annotations
 
 import json
-import os
 import select
 import time
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 from gflow.monitoring.claim import Claims
 from gflow.monitoring.driver import Driver, DriverAbsent, DriverFailed
 from gflow.monitoring.occupant import Occupants, Roots
-from gflow.process import child, identity
+from gflow.process import child
 from gflow.process.channel import Channel, ChannelClosed
 
 _INTERVAL_S = 2.0
@@ -49,8 +48,7 @@ class Watcher:
     def __init__(self, channel: Channel, interval_s: float) -> None:
         self._channel = channel
         self._interval_s = interval_s
-        parent = os.getppid()
-        self._claims = Claims((parent, identity.start_ticks(parent) or 0))
+        self._claims = Claims()
         self._roots: Roots = {}
         self._occupants = Occupants(self._roots)
         self._found: list[dict[str, Any]] = []

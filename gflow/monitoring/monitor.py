@@ -17,7 +17,7 @@ import psutil
 from gflow.monitoring import host
 from gflow.monitoring.claim import Claims
 from gflow.monitoring.usage import Transferred, Watched
-from gflow.process import child, identity, table
+from gflow.process import child, table
 from gflow.process.channel import Channel, ChannelClosed
 
 _INTERVAL_S = 2.0
@@ -51,8 +51,7 @@ class Monitor:
         self._watched: dict[tuple[int, int], Watched] = {}
         #: Processes of our jobs that psutil is asked about next.
         self._queue: list[table.Identity] = []
-        parent = os.getppid()
-        self._claims = Claims((parent, identity.start_ticks(parent) or 0))
+        self._claims = Claims()
         #: Declared cards that the supervisor wants to give out → who else does, as told last.
         self._wanted: dict[str, str | None] = {}
 
