@@ -216,11 +216,7 @@ class _Pass:
         """Start an item of a bucket; those that were refused before in this pass still are."""
         keys, serial = bucket.keys, bucket.serial
         last, refused = self.tried.get(serial, (None, 0))
-        if isinstance(keys, int):
-            candidates = [keys] if last is None else []
-        else:
-            candidates = after(keys, last, min(self.left, share - refused) + 1)
-        for key in candidates:
+        for key in after(keys, last, min(self.left, share - refused) + 1):
             if self.left <= 0:
                 break
             if refused >= share:
