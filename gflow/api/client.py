@@ -351,7 +351,7 @@ class Client:
         ``since`` and ``before`` are epoch seconds; the days that they fall on count whole (UTC).
         """
         asked = {"since": since, "before": before, "user": user, "project": project}
-        return self._call("GET", "/v1/report" + wire.query({"by": _several("by", by), **asked}))
+        return self._report("/v1/report", by, asked)
 
     def estimates(
         self,
@@ -368,8 +368,10 @@ class Client:
         ``median_error_s`` (later is above 0), and the ``median_s`` and ``p90_s`` of their sizes.
         """
         asked = {"since": since, "before": before, "user": user, "project": project}
-        target = "/v1/report/estimates" + wire.query({"by": _several("by", by), **asked})
-        return self._call("GET", target)
+        return self._report("/v1/report/estimates", by, asked)
+
+    def _report(self, path: str, by: Sequence[str], asked: Record) -> Record:
+        return self._call("GET", path + wire.query({"by": _several("by", by), **asked}))
 
     # --- the service ------------------------------------------------------------------------
 

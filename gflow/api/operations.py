@@ -94,6 +94,18 @@ class HistoryFilter:
 
 
 @dataclass(slots=True, frozen=True)
+class ReportFilter:
+    """Which ended jobs a report counts, and what its rows are told apart by."""
+
+    by: tuple[str, ...] = ("user",)
+    #: Epoch seconds; None: any time.
+    since: float | None = None
+    before: float | None = None
+    user: str | None = None
+    project: str | None = None
+
+
+@dataclass(slots=True, frozen=True)
 class JobReference:
     """A job as users write it: ``7``, ``7_3`` (task of an array), ``@`` (my last), ``@~1``."""
 
@@ -258,29 +270,11 @@ class Operations(Protocol):
         """The shape of ``status --json`` (DESIGN, section 7)."""
         ...
 
-    async def report(
-        self,
-        peer: Peer,
-        *,
-        by: Sequence[str],
-        since: float | None,
-        before: float | None,
-        user: str | None,
-        project: str | None,
-    ) -> Record:
+    async def report(self, peer: Peer, which: ReportFilter) -> Record:
         """``{"by": […], "rows": […]}``: sums over ended jobs; a row per group, in their order."""
         ...
 
-    async def estimates(
-        self,
-        peer: Peer,
-        *,
-        by: Sequence[str],
-        since: float | None,
-        before: float | None,
-        user: str | None,
-        project: str | None,
-    ) -> Record:
+    async def estimates(self, peer: Peer, which: ReportFilter) -> Record:
         """How good predicted starts of ended jobs were.
 
         ``{"by", "rows", "looked_at", "complete"}``; a row per group: jobs, on_time, early, late,

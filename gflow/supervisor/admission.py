@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
 
 from gflow.api import moment
 from gflow.api.operations import Peer, Record, Submission
@@ -13,14 +12,15 @@ from gflow.api.quantity import GrammarError
 from gflow.api.server.turn import Turn
 from gflow.errors import Refused
 from gflow.model import event
+from gflow.model.action import Action
 from gflow.model.job import Job, Spec
 from gflow.model.record import Key
 from gflow.model.state import LIVE, State
 from gflow.supervisor import clock, project
 from gflow.supervisor.reactor import Reactor
 
-#: Specs admitted in one turn: about a millisecond.
-_SLICE_SPECS = 25
+#: Specs (or jobs) checked or taken in in one turn: about a millisecond.
+_SLICE = 25
 #: Submissions of a user that ``@`` and ``@~n`` reach back to.
 _REMEMBERED = 100
 #: Idempotency keys remembered; the oldest are forgotten first.
@@ -157,8 +157,8 @@ class AdmissionOperations:
             )
         turn = Turn()
         counts = Counter[tuple[str, str]]()
-        for start in range(0, len(specs), _SLICE_SPECS):
-            some = tuple(specs[start : start + _SLICE_SPECS])
+        for start in range(0, len(specs), _SLICE):
+            some = tuple(specs[start : start + _SLICE])
             self._scheduler.check(some, ended)
             for spec in some:
                 check_begin(spec.begin_at, "submit")
@@ -176,40 +176,63 @@ class AdmissionOperations:
         data: Mapping[str, bytes],
         ended: Mapping[int, State],
     ) -> tuple[tuple[int, ...], int]:
-        """Admit in slices; the records are saved together, whole or not at all."""
         reactor = self._reactor
         ids: list[int] = []
-        actions: list[Any] = []
+
+        def decide(start: int, stop: int, gathered: dict[Key, None]) -> list[Action]:
+            submit = event.Submit(
+                tuple(specs[start:stop]),
+                peer.uid,
+                tuple(holds[start:stop]),
+                more=stop < len(specs),
+                ended=tuple(ended.items()),
+            )
+            some, actions = reactor.admit(submit, data, gathered)
+            ids.extend(some)
+            return actions
+
+        def undo() -> None:
+            # Checked a moment ago and refused now: the machine has changed in between.
+            for job_id in ids:
+                reactor.step(event.Cancel(job_id, peer.uid, reason="its list was refused"))
+
+        position = await self._in_slices(len(specs), decide, undo)
+        return tuple(ids), position
+
+    async def _in_slices(
+        self,
+        count: int,
+        decide: Callable[[int, int, dict[Key, None]], list[Action]],
+        undo: Callable[[], None] | None = None,
+    ) -> int:
+        """Take ``count`` things in, some in each turn; the position of their records.
+
+        Those are saved together, whole or not at all. ``decide`` gets start, stop, and where the
+        changed keys are gathered; ``undo`` is for what came before one that is refused.
+        """
+        reactor = self._reactor
+        actions: list[Action] = []
         gathered: dict[Key, None] = {}
         turn = Turn()
         reactor.hold_back(gathered)
         try:
-            for start in range(0, len(specs), _SLICE_SPECS):
+            for start in range(0, count, _SLICE):
                 # What the last slice asks for is done in the turn in which it is saved; what those
                 # before it ask for would make that turn a long one.
                 reactor.perform(actions)
                 actions = []
-                stop = min(start + _SLICE_SPECS, len(specs))
-                submit = event.Submit(
-                    tuple(specs[start:stop]),
-                    peer.uid,
-                    tuple(holds[start:stop]),
-                    more=stop < len(specs),
-                    ended=tuple(ended.items()),
-                )
-                some, actions = reactor.admit(submit, data, gathered)
-                ids += some
-                if stop < len(specs):
+                stop = min(start + _SLICE, count)
+                actions = decide(start, stop, gathered)
+                if stop < count:
                     await turn.breathe()
         except Refused:
-            # Checked a moment ago and refused now: the machine has changed in between.
-            for job_id in ids:
-                reactor.step(event.Cancel(job_id, peer.uid, reason="its list was refused"))
+            if undo is not None:
+                undo()
             raise
         finally:
             reactor.hold_back(None)
-            position = reactor.finish(actions, gathered, atomic=len(specs) > 1)
-        return tuple(ids), position
+            position = reactor.finish(actions, gathered, atomic=count > 1)
+        return position
 
 
 def check_begin(begin_at: float | None, verb: str) -> None:

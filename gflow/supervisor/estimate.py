@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gflow.api.server.turn import Turn
-from gflow.errors import Refused
-from gflow.supervisor import report
+from gflow.supervisor import history, report
 from gflow.supervisor.persister_port import PersisterPort
 
 #: Pages of history that are looked at, the latest first, and jobs on each.
@@ -39,15 +38,11 @@ async def rows(persister: PersisterPort, by: Sequence[str], filters: dict[str, A
     A row: its group's names, ``jobs``, ``on_time`` (within a minute), ``early``, ``late`` (counts),
     ``median_error_s`` (later is above 0), ``median_s`` and ``p90_s`` of the errors' sizes.
     """
-    for name in by:
-        if name not in report.GROUPS:
-            known = ", ".join(report.GROUPS)
-            raise Refused(Refused.INVALID, f"cannot report by {name!r}: by one of {known}")
+    report.check_groups(by)
     found: dict[tuple[str, ...], list[float]] = {}
-    cursor, looked_at, turn = None, 0, Turn()
-    for _ in range(_PAGES):
-        asked = {**filters, "kind": "job", "limit": _PAGE_JOBS, "cursor": cursor}
-        answer = await persister.query("history", asked)
+    looked_at, complete, turn = 0, True, Turn()
+    asked = {**filters, "kind": "job", "limit": _PAGE_JOBS}
+    async for answer in history.pages(persister, asked, _PAGES):
         looked_at += len(answer.records)
         for _, record in answer.records:
             assert isinstance(record, dict)
@@ -55,11 +50,9 @@ async def rows(persister: PersisterPort, by: Sequence[str], filters: dict[str, A
             if error is not None:
                 found.setdefault(tuple(_group(record, name) for name in by), []).append(error)
             await turn.breathe()
-        cursor = answer.value.get("cursor")
-        if cursor is None:
-            break
+        complete = answer.value.get("cursor") is None
     made = [_row(by, key, errors) for key, errors in sorted(found.items())]
-    return {"by": list(by), "rows": made, "looked_at": looked_at, "complete": cursor is None}
+    return {"by": list(by), "rows": made, "looked_at": looked_at, "complete": complete}
 
 
 def _group(record: Row, name: str) -> str:

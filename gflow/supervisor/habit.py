@@ -15,6 +15,7 @@ from gflow.api.server.turn import Turn
 from gflow.model.job import Job, Spec
 from gflow.model.state import State
 from gflow.scheduling import codec
+from gflow.supervisor import history
 
 if TYPE_CHECKING:
     from gflow.supervisor.persister_port import PersisterPort
@@ -79,19 +80,15 @@ class Habits:
 
     async def learn(self, persister: PersisterPort) -> None:
         """Learn from the latest that history holds, in short turns."""
-        cursor, turn = None, Turn()
-        for _ in range(_PAGES):
-            asked = {"states": [State.COMPLETED], "kind": "job", "limit": _PAGE_JOBS}
-            answer = await persister.query("history", {**asked, "cursor": cursor})
+        turn = Turn()
+        asked = {"states": [State.COMPLETED], "kind": "job", "limit": _PAGE_JOBS}
+        async for answer in history.pages(persister, asked, _PAGES):
             for key, record in answer.records:
                 assert isinstance(record, dict)
                 job = codec.decode(key, record)
                 assert isinstance(job, Job)
                 self.note(job)
                 await turn.breathe()
-            cursor = answer.value.get("cursor")
-            if cursor is None:
-                return
 
     def advice(self, specs: Sequence[Spec]) -> list[str]:
         """One sentence for each request that is far above what the same command used."""

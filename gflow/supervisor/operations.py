@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 import gflow
 from gflow.api.feed import Feed
-from gflow.api.operations import LogSlice, Peer, Record
+from gflow.api.operations import LogSlice, Peer, Record, ReportFilter
 from gflow.errors import Refused
 from gflow.launching import output, request
 from gflow.model.state import TERMINAL
@@ -100,40 +99,22 @@ class SupervisorOperations(
         """The shape of ``status --json``."""
         return describe(self._reactor)
 
-    async def report(
-        self,
-        peer: Peer,
-        *,
-        by: Sequence[str],
-        since: float | None,
-        before: float | None,
-        user: str | None,
-        project: str | None,
-    ) -> Record:
+    async def report(self, peer: Peer, which: ReportFilter) -> Record:
         """Sums over ended jobs, from the store."""
-        name = None if user is None else self._user_word(user)
-        asked = report.question(by, since, before, name, project)
+        name = None if which.user is None else self._user_word(which.user)
+        asked = report.question(which.by, which.since, which.before, name, which.project)
         answer = await self._reactor.persister.query("summary", asked)
-        return {"by": list(by), "rows": report.rows(answer.value, by)}
+        return {"by": list(which.by), "rows": report.rows(answer.value, which.by)}
 
-    async def estimates(
-        self,
-        peer: Peer,
-        *,
-        by: Sequence[str],
-        since: float | None,
-        before: float | None,
-        user: str | None,
-        project: str | None,
-    ) -> Record:
+    async def estimates(self, peer: Peer, which: ReportFilter) -> Record:
         """How good predicted starts were, from the latest of history."""
         filters = {
-            "since": since,
-            "until": before,
-            "users": None if user is None else [self._user_word(user)],
-            "projects": None if project is None else [project],
+            "since": which.since,
+            "until": which.before,
+            "users": None if which.user is None else [self._user_word(which.user)],
+            "projects": None if which.project is None else [which.project],
         }
-        return await estimate.rows(self._reactor.persister, by, filters)
+        return await estimate.rows(self._reactor.persister, which.by, filters)
 
     async def metrics(self, peer: Peer) -> str:
         """The text of ``/v1/metrics``."""

@@ -25,10 +25,7 @@ def question(
     project: str | None,
 ) -> Row:
     """What to ask the store; days are whole ones, UTC. Raises Refused."""
-    for name in by:
-        if name not in GROUPS:
-            known = ", ".join(GROUPS)
-            raise Refused(Refused.INVALID, f"cannot report by {name!r}: by one of {known}")
+    check_groups(by)
     return {
         "by": list(dict.fromkeys((*by, "state"))),
         "since_day": None if since is None else int(since // _DAY_S),
@@ -36,6 +33,14 @@ def question(
         "user": user,
         "project": project,
     }
+
+
+def check_groups(by: Sequence[str]) -> None:
+    """Raise Refused unless rows can be told apart by these."""
+    for name in by:
+        if name not in GROUPS:
+            known = ", ".join(GROUPS)
+            raise Refused(Refused.INVALID, f"cannot report by {name!r}: by one of {known}")
 
 
 def rows(found: Iterable[Row], by: Sequence[str]) -> list[Row]:

@@ -10,15 +10,14 @@ from gflow.api.operations import Peer, Policy, Record
 from gflow.api.server.turn import Turn
 from gflow.errors import Refused
 from gflow.model import event
-from gflow.model.action import Taken
+from gflow.model.action import Action, Taken
 from gflow.model.job import Job
 from gflow.model.record import Key
 from gflow.model.state import State
-from gflow.supervisor import access
+from gflow.supervisor import access, history
 from gflow.supervisor.admission import AdmissionOperations
 
-#: Jobs taken in in one turn, and ids looked up in history by one question.
-_SLICE_JOBS = 25
+#: Ids looked up in history by one question.
 _LOOKED_UP = 200
 
 
@@ -89,39 +88,23 @@ class TakeoverOperations(AdmissionOperations):
         """When jobs that left memory were submitted, by id."""
         found: dict[int, Any] = {}
         asked = {"ids": list(ids), "limit": 500}
-        cursor: Any = None
-        while True:
-            answer = await self._reactor.persister.query("history", {**asked, "cursor": cursor})
+        async for answer in history.pages(self._reactor.persister, asked):
             for key, record in answer.records:
                 assert isinstance(record, dict)
                 found[int(key[1])] = record.get("submitted_at")
-            cursor = answer.value.get("cursor")
-            if cursor is None:
-                return found
+        return found
 
     async def _take_slices(
         self, peer: Peer, jobs: Sequence[Job], ended: tuple[tuple[int, State], ...]
     ) -> int:
-        """Take in in slices; the records are saved together, whole or not at all."""
-        reactor = self._reactor
-        actions: list[Any] = []
-        gathered: dict[Key, None] = {}
-        turn = Turn()
-        reactor.hold_back(gathered)
-        try:
-            for start in range(0, len(jobs), _SLICE_JOBS):
-                reactor.perform(actions)
-                stop = start + _SLICE_JOBS
-                some = tuple(jobs[start:stop])
-                take = event.TakeJobs(some, peer.uid, more=stop < len(jobs), ended=ended)
-                actions, keys = reactor.decide(take)
-                gathered.update(dict.fromkeys(keys))
-                if stop < len(jobs):
-                    await turn.breathe()
-        finally:
-            reactor.hold_back(None)
-            position = reactor.finish(actions, gathered, atomic=len(jobs) > 1)
-        return position
+        def decide(start: int, stop: int, gathered: dict[Key, None]) -> list[Action]:
+            some, more = tuple(jobs[start:stop]), stop < len(jobs)
+            take = event.TakeJobs(some, peer.uid, more=more, ended=ended)
+            actions, keys = self._reactor.decide(take)
+            gathered.update(dict.fromkeys(keys))
+            return actions
+
+        return await self._in_slices(len(jobs), decide)
 
     async def take_policy(self, peer: Peer, policy: Policy) -> Record:
         """Take in what nothing here says otherwise; see the protocol."""

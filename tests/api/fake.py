@@ -224,14 +224,17 @@ class FakeOperations:
             "drained": self.drained,
         }
 
-    async def report(self, peer: Any, *, by: Any, **asked: Any) -> Any:
+    async def report(self, peer: Any, which: Any) -> Any:
+        asked = asdict(which)
+        by = asked.pop("by")
         sums = {"wait_s": 60.0, "elapsed_s": 7200.0, "cpu_s": 3600.0, "cpu_asked_s": 7200.0}
         sums |= {"gpu_s": 0.0, "gpu_asked_s": 0.0}
         sums |= {"memory_byte_s": 1 << 30, "memory_asked_byte_s": 4 << 30}
         row = {**dict.fromkeys(by, "=ada"), "jobs": 2, "states": {"COMPLETED": 1, "FAILED": 1}}
         return {"by": list(by), "rows": [{**row, **sums}], "asked": asked}
 
-    async def estimates(self, peer: Any, *, by: Any, **asked: Any) -> Any:
+    async def estimates(self, peer: Any, which: Any) -> Any:
+        by = which.by
         row = {**dict.fromkeys(by, "ada"), "jobs": 4, "on_time": 2, "early": 1, "late": 1}
         row |= {"median_error_s": -90.0, "median_s": 90.0, "p90_s": 3600.0}
         return {"by": list(by), "rows": [row], "looked_at": 9, "complete": False}

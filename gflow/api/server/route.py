@@ -12,7 +12,15 @@ from aiohttp import web
 from gflow.api import field
 from gflow.api.field import Invalid
 from gflow.api.grammar import MAX_ID
-from gflow.api.operations import Action, JobFilter, JobReference, Operations, Peer, Submission
+from gflow.api.operations import (
+    Action,
+    JobFilter,
+    JobReference,
+    Operations,
+    Peer,
+    ReportFilter,
+    Submission,
+)
 from gflow.api.quantity import GrammarError, parse_signal
 from gflow.api.server.body import dumps_page, read_items, read_object
 from gflow.api.server.connection import Limits
@@ -254,11 +262,11 @@ class Routes:
 
     async def report(self, request: web.Request) -> web.StreamResponse:
         """Sums over ended jobs; ``by`` (repeated): what rows are told apart by."""
-        return answer(await self._operations.report(peer_of(request), **_report_query(request)))
+        return answer(await self._operations.report(peer_of(request), _report_filter(request)))
 
     async def estimates(self, request: web.Request) -> web.StreamResponse:
         """How good predicted starts were; parameters as for the report."""
-        return answer(await self._operations.estimates(peer_of(request), **_report_query(request)))
+        return answer(await self._operations.estimates(peer_of(request), _report_filter(request)))
 
     # --- changing ---------------------------------------------------------------------------
 
@@ -387,19 +395,19 @@ async def _in_steps(steps: Generator[None, None, Submission], turn: Turn) -> Sub
         await turn.breathe()
 
 
-def _report_query(request: web.Request) -> dict[str, Any]:
+def _report_filter(request: web.Request) -> ReportFilter:
     asked = Query(request, "by", "since", "before", "user", "project")
     since, before = (
         None if asked.text(key) is None else asked.number(key, 0, 0, 1 << 36)
         for key in ("since", "before")
     )
-    return {
-        "by": tuple(dict.fromkeys(asked.words("by") or ("user",))),
-        "since": since,
-        "before": before,
-        "user": asked.text("user"),
-        "project": asked.text("project"),
-    }
+    return ReportFilter(
+        by=tuple(dict.fromkeys(asked.words("by") or ("user",))),
+        since=since,
+        before=before,
+        user=asked.text("user"),
+        project=asked.text("project"),
+    )
 
 
 def _action(request: web.Request) -> Action:
