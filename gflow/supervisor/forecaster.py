@@ -7,6 +7,8 @@ take a small share of one core.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gflow.api.server.turn import Turn
@@ -44,18 +46,21 @@ class Forecaster:
             await asyncio.sleep(await self._look() / _SHARE)
 
     async def _look(self) -> float:
-        """One play of the queue; how many seconds of ours it took."""
+        """One play of the queue; the seconds of processor time that it took."""
         scheduler, now = self._reactor.scheduler, clock.now()
         play, turn = scheduler.outlook(now), Turn()
-        steps = 0
-        while not play.step(_STEPS):
-            steps += 1
-            await turn.breathe()
-        while not play.let_go():
-            await turn.breathe()
+        spent_s = 0.0
+        parts: tuple[Callable[[], bool], ...] = (lambda: play.step(_STEPS), play.let_go)
+        for part in parts:
+            done = False
+            while not done:
+                began_s = time.thread_time()
+                done = part()
+                spent_s += time.thread_time() - began_s
+                await turn.breathe()
         for job_id, start_at in play.starts.items():
             if start_at > now.wall_s + _SOON_S:
                 scheduler.note_prediction(job_id, start_at)
             await turn.breathe()
         self._reactor.finish([], scheduler.take_changes())
-        return steps * 0.001
+        return spent_s
