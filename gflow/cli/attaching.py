@@ -84,14 +84,14 @@ def stay(
     """Stay with a job until it has ended, or until detached; the exit code."""
     if not record["pty"]:
         return _code(following.follow(record["id"], client, sys.stdout.buffer), client)
-    stay = _Stay(record, client, read_only, detach_key)
+    visitor = _Visitor(record, client, read_only, detach_key)
     try:
-        return stay.run()
+        return visitor.run()
     finally:
-        stay.close()
+        visitor.close()
 
 
-class _Stay:
+class _Visitor:
     """With one job that has a terminal, through all of its attempts."""
 
     def __init__(

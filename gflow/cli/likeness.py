@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gflow.api.client import TERMINAL
 from gflow.api.quantity import format_duration, format_size
 from gflow.cli import outcome
 from gflow.cli.command import Failure
@@ -14,7 +15,6 @@ Record = dict[str, Any]
 MARGIN, TIME_MARGIN = 1.2, 1.5
 #: What a request is rounded up to.
 _MEMORY_STEP_BYTES, _TIME_STEP_S = 64 << 20, 60
-_ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL")
 #: Parts of a request that nobody measures: they are taken as they were.
 _AS_THEY_WERE = {
     "gres": "gres",
@@ -48,7 +48,7 @@ def _check(name: str, record: Record) -> None:
             f"cannot submit like job {array['id']}: an array has many tasks, "
             f"name one of them: {array['id']}_N"
         )
-    if record["state"] not in _ENDED:
+    if record["state"] not in TERMINAL:
         raise Failure(
             f"cannot submit like job {name}: it is {record['state']}, and only what has ended is "
             "measured whole"

@@ -77,17 +77,28 @@ def _past(text: str) -> float:
 def _usage(options: argparse.Namespace, session: Session) -> int:
     by, asked = _asked(options)
     report = session.client.report(by=by, **asked)
-    rows = report["rows"]
+    _print(report, [title for title, _ in _COLUMNS], _cells, options, session)
+    return 0
+
+
+def _print(
+    report: Record,
+    titles: Sequence[str],
+    cells: Callable[[Record], list[str]],
+    options: argparse.Namespace,
+    session: Session,
+) -> None:
+    """JSON, CSV or a table; ``cells`` of a row stand below ``titles``, beside its group."""
+    by, rows = report["by"], report["rows"]
     if session.as_json:
         session.print_json(report)
     elif options.csv:
         _print_csv(rows, by)
     else:
         columns = [Column(word.upper(), shrinks=True) for word in by]
-        columns += [Column(title, right=True) for title, _ in _COLUMNS]
-        shown = [[*(str(row[word] or "-") for word in by), *_cells(row)] for row in rows]
+        columns += [Column(title, right=True) for title in titles]
+        shown = [[*(str(row[word] or "-") for word in by), *cells(row)] for row in rows]
         rendering.print_table(columns, shown)
-    return 0
 
 
 def _asked(options: argparse.Namespace) -> tuple[list[str], Record]:
@@ -146,20 +157,9 @@ def _plain(value: Any) -> str:
 def _estimates(options: argparse.Namespace, session: Session) -> int:
     by, asked = _asked(options)
     report = session.client.estimates(by=by, **asked)
-    rows = report["rows"]
-    if session.as_json:
-        session.print_json(report)
-        return 0
-    if options.csv:
-        _print_csv(rows, by)
-        return 0
-    columns = [Column(word.upper(), shrinks=True) for word in by]
     titles = ("JOBS", "ON TIME", "EARLY", "LATE", "USUALLY", "MEDIAN", "P90")
-    columns += [Column(title, right=True) for title in titles]
-    rendering.print_table(
-        columns, [[*(str(row[word] or "-") for word in by), *_estimate_cells(row)] for row in rows]
-    )
-    if not report["complete"]:
+    _print(report, titles, _estimate_cells, options, session)
+    if not (report["complete"] or session.as_json or options.csv):
         session.warn(f"only the latest {report['looked_at']} jobs of that time were looked at")
     return 0
 

@@ -117,7 +117,8 @@ def make_specs(options: argparse.Namespace, session: Session) -> list[dict[str, 
     else:
         found = [make(options.words)]
     if like is not None:
-        session.warn({likeness.fill(spec, like): None for spec in found}.popitem()[0])
+        told = [likeness.fill(spec, like) for spec in found]
+        session.warn(told[-1])  # the specs differ in nothing that is taken
     if len(found) > 1 and (options.array is not None or options.array_limit is not None):
         raise Failure("these jobs are no array: --group NAME%MAX bounds them", EXIT_USAGE)
     return found
@@ -174,9 +175,7 @@ def _reached(session: Session, ask: Callable[[], dict[str, Any]]) -> dict[str, A
     except Unreachable:
         from gflow.cli import spawning
 
-        if not spawning.may_start_by_itself():
-            raise
-        spawning.start(session.runtime_dir, None)
+        spawning.ensure(session)
     return ask()
 
 
