@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 from pathlib import Path
 
+from tests.compat import program
 from tools.bench import older
 
-_STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _DRIVER = Path(__file__).parent / "nvml.c"
 
 
@@ -25,21 +24,7 @@ class Daemon(older.Daemon):
 
     def run(self, *words: str, input: str | None = None) -> subprocess.CompletedProcess[str]:
         """One of the reference's commands, without colours in what it printed."""
-        answer = subprocess.run(
-            [self.programs / words[0], *words[1:]],
-            env=self.env,
-            cwd=self.work,
-            input=input,
-            stdin=None if input is not None else subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        answer.stdout = self.plain(answer.stdout)
+        command = [self.programs / words[0], *words[1:]]
+        answer = program.finished(command, self.env, self.work, input)
+        answer.stdout = program.plain(answer.stdout)
         return answer
-
-    @staticmethod
-    def plain(text: str) -> str:
-        """Without colours."""
-        return _STYLE.sub("", text)

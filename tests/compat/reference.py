@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+from tests.compat import program
 from tests.system.machine import Machine, eventually
-
-_STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Reference:
@@ -38,32 +36,13 @@ class Reference:
 
     def run(self, name: str, *words: str, code: int = 0, input: str | None = None) -> str:
         """What one command printed, without colours; its exit code is ``code``."""
-        answer = subprocess.run(
-            [str(self.programs / name), *words],
-            env=self.env,
-            cwd=self.work,
-            input=input,
-            stdin=None if input is not None else subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        answer = program.finished([self.programs / name, *words], self.env, self.work, input)
         assert answer.returncode == code, (name, words, answer)
-        return _STYLE.sub("", answer.stdout if code == 0 else answer.stdout + answer.stderr)
+        return program.plain(answer.stdout if code == 0 else answer.stdout + answer.stderr)
 
     def complaint(self, name: str, *words: str) -> str:
         """What a command that exits 0 all the same said on standard error."""
-        answer = subprocess.run(
-            [str(self.programs / name), *words],
-            env=self.env,
-            cwd=self.work,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        answer = program.finished([self.programs / name, *words], self.env, self.work)
         assert answer.returncode == 0, answer
         return answer.stderr
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.compat import program
 from tests.compat.reference import Reference, own_name
 from tests.system.machine import Machine
 
@@ -24,17 +25,9 @@ def ours(served: tuple[Machine, int]) -> Run:
     machine = served[0]
 
     def run(*words: str, code: int = 0, input: str | None = None) -> str:
-        answer = subprocess.run(
-            [sys.executable, "-P", "-m", "gflow.cli.classic.main", *words],
-            env={**machine.env, "USER": own_name(), "TZ": "UTC"},
-            cwd=machine.work,
-            input=input,
-            stdin=None if input is not None else subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        command = [sys.executable, "-P", "-m", "gflow.cli.classic.main", *words]
+        variables = {**machine.env, "USER": own_name(), "TZ": "UTC"}
+        answer = program.finished(command, variables, machine.work, input)
         assert answer.returncode == code, (words, answer)
         assert "Traceback" not in answer.stderr
         return answer.stdout if code == 0 else answer.stdout + answer.stderr

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.compat import program
 from tests.compat.daemon import Daemon
 from tests.compat.reference import own_name
 from tests.compat.script import JOB_SCRIPT, PARAMETERS, STEPS, Step
@@ -64,7 +65,7 @@ def patterns() -> list[str]:
 
 
 def _said(answer: subprocess.CompletedProcess[str], folder: Path) -> Said:
-    text = Daemon.plain(answer.stdout).replace(str(folder), "FOLDER")
+    text = program.plain(answer.stdout).replace(str(folder), "FOLDER")
     for mask, word in _MASKS:
         text = mask.sub(word, text)
     lines = [" ".join(line.split()) for line in text.rstrip().splitlines()]
@@ -105,17 +106,9 @@ def _both(step: Step, daemon: Daemon, machine: Machine) -> Pair:
         eventually(partial(_runs, daemon, machine, job_id))
     words = shlex.split(step.line)
     theirs = daemon.run(*words, input=step.input)
-    ours = subprocess.run(
-        [sys.executable, "-P", "-m", "gflow.cli.classic.main", *words],
-        env={**machine.env, "USER": own_name(), "TZ": "UTC", "TMPDIR": str(machine.folder)},
-        cwd=machine.work,
-        input=step.input,
-        stdin=None if step.input is not None else subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    command = [sys.executable, "-P", "-m", "gflow.cli.classic.main", *words]
+    variables = {**machine.env, "USER": own_name(), "TZ": "UTC", "TMPDIR": str(machine.folder)}
+    ours = program.finished(command, variables, machine.work, step.input)
     return Pair(step, _said(theirs, daemon.work), _said(ours, machine.work))
 
 

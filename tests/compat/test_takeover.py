@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.compat import program
 from tests.compat.daemon import Daemon
 from tests.system.machine import Machine, eventually
 
@@ -122,7 +123,7 @@ def _queue(machine: Machine) -> str:
 
 def _rows(listing: str, but: list[int]) -> list[list[str]]:
     """Words of each row, colours and widths apart."""
-    rows = [line.split() for line in Daemon.plain(listing).splitlines()]
+    rows = [line.split() for line in program.plain(listing).splitlines()]
     return [row for row in rows if row and row[0] not in map(str, but)]
 
 
