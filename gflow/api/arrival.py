@@ -12,7 +12,7 @@ from typing import Any
 from gflow.api import field
 from gflow.api.field import Invalid
 from gflow.api.operations import Peer, Policy, Record
-from gflow.api.specification import Parser, unknown_key
+from gflow.api.specification import Parser, checked
 from gflow.errors import Refused
 from gflow.model.job import Job
 from gflow.model.state import TERMINAL, State
@@ -130,17 +130,7 @@ def policy(raw: Record) -> Policy:
 
 
 def _values(raw: object, checks: dict[str, Check], required: tuple[str, ...]) -> dict[str, Any]:
-    given = field.mapping(raw)
-    values: dict[str, Any] = {}
-    for key, value in given.items():
-        if key not in checks:
-            raise Invalid(unknown_key(key, checks))
-        if value is None:
-            continue
-        try:
-            values[key] = checks[key](value)
-        except Invalid as error:
-            raise Invalid(f"{key} {error}") from None
+    values = checked(field.mapping(raw), checks, "request", ignored=frozenset())
     for key in required:
         if key not in values:
             raise Invalid(f"{key} is missing")

@@ -172,7 +172,7 @@ class Parser:
     def steps(self, raw: object) -> Generator[None, None, Submission]:
         """The same in short steps; the generator's value is the Submission."""
         try:
-            values = _checked(raw, FIELDS, "job")
+            values = checked(raw, FIELDS, "job")
             script = yield from self._script(values)
             environment = yield from self._environment(values)
             if "rlimits" in values:
@@ -293,14 +293,14 @@ def parse_changes(raw: object, references: References) -> dict[str, Any]:
     Raises Refused. Whether the job may still be changed so is for the core to say.
     """
     try:
-        values = _checked(raw, _UPDATE_FIELDS, "change", keep_null=True)
+        values = checked(raw, _UPDATE_FIELDS, "change", keep_null=True)
         resources = values.pop("resources", None)
         if "dependencies" in values and values["dependencies"] is not None:
             mode, conditions = values["dependencies"]
             values["dependencies"] = resolved(conditions, references)
             values.setdefault("dependency_mode", mode)
         if resources is not None:
-            values.update(_checked(resources, RESOURCE_FIELDS, "resource", keep_null=True))
+            values.update(checked(resources, RESOURCE_FIELDS, "resource", keep_null=True))
         if values.get("command") is not None:
             values.update(script=None, args=None)
         if not values:
@@ -349,17 +349,25 @@ def _job_id(reference: JobReference, references: References) -> int:
     return references[reference]
 
 
-def _checked(
-    raw: object, fields: Mapping[str, Check], what: str, *, keep_null: bool = False
+def checked(
+    raw: object,
+    fields: Mapping[str, Check],
+    what: str,
+    *,
+    keep_null: bool = False,
+    ignored: frozenset[str] = IGNORED,
 ) -> dict[str, Any]:
-    """Values of the known keys, each checked. Nulls are left out unless they clear something."""
+    """Values of the known keys, each checked. Nulls are left out unless they clear something.
+
+    Raises Invalid.
+    """
     if not isinstance(raw, dict):
         raise Invalid(f"a {what} must be an object, not {field.kind(raw)}")
     values: dict[str, Any] = {}
     for key, value in raw.items():
         check = fields.get(key)
         if check is None:
-            if key in IGNORED:
+            if key in ignored:
                 continue
             raise Invalid(unknown_key(key, fields))
         if value is not None:
@@ -380,7 +388,7 @@ def unknown_key(key: str, known: Mapping[str, object]) -> str:
 
 
 def _resources(raw: dict[str, Any]) -> Resources:
-    values = _checked(raw, RESOURCE_FIELDS, "resource")
+    values = checked(raw, RESOURCE_FIELDS, "resource")
     resources = Resources(**values)
     if resources.gpu_shared and not resources.gpu_memory_bytes:
         raise Invalid(
