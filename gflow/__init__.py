@@ -8,7 +8,7 @@ One process, one duty; ``ps`` shows them::
 
     gflow: supervisor      decides: one asyncio thread, the live state, the API   gflow.supervisor
     ├─ gflow: persister    remembers: diffs over a pipe, one transaction, an ack  gflow.persistence
-    ├─ gflow: launcher     starts: forks one shim per attempt, signals, reports   gflow.launching
+    ├─ gflow: launcher     starts: a shim per attempt, signals, reports           gflow.launching
     │   └─ gflow: job 42   the shim: outlives everything above, writes the exit
     │        └─ the user's command, in its own session
     ├─ gflow: monitor      watches: samples of the jobs' process trees            gflow.monitoring
@@ -26,10 +26,11 @@ or one sentence) → ``supervisor.operations`` → ``scheduling`` (ids, queue, p
 
 Layers, each importing only what stands above it::
 
-    errors  config
+    errors  inheritance  config
     model        values: job, resources, event, action, state, record
     process      who is that process, how ours begin, frames on their pipes
     scheduling   persistence   launching   monitoring   api      never import each other
+    compat       the older gflow's API and state, on top of api
     supervisor   cli
 
 ``tools/tidy.py`` checks that. What is persisted are facts; queues, allocations and indexes are
