@@ -120,7 +120,9 @@ class TestCommand:
 
     def test_the_interrupt_key_interrupts(self, launcher: Driver, fields: dict) -> None:
         """Ctrl-C reaches the command as a signal, and its exact end is told."""
-        viewer = Viewer(start(launcher, "trap 'exit 7' INT; echo up; sleep 100", **fields))
+        viewer = Viewer(
+            start(launcher, "trap 'exit 7' INT; echo up; while :; do sleep 0.05; done", **fields)
+        )
         viewer.see("up")
         viewer.type("\x03")
         assert launcher.wait_for("exited")["exit_code"] == 7
