@@ -129,9 +129,10 @@ def _try(fd: int) -> bool:
 def _may_not_be_ended(holder: Holder) -> bool:
     """Whether it is no rest of an earlier supervisor.
 
-    A newborn shim keeps the lock for a moment; a holder that vanished is none.
+    A newborn shim keeps the lock for a moment; a holder that vanished is none. One without any
+    title is just ending: its memory goes before its descriptors do.
     """
-    if holder.start_ticks is None or holder.title.startswith("gflow: job"):
+    if holder.start_ticks is None or not holder.title or holder.title.startswith("gflow: job"):
         return False
     if not holder.title.startswith(_ORPHANS):
         return True

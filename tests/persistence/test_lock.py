@@ -143,6 +143,23 @@ def test_a_rest_is_waited_for(tmp_path: Path) -> None:
     assert said and f"pid {process.pid}" in said[0]
 
 
+def test_a_rest_that_is_just_ending_is_waited_for(
+    tmp_path: Path, hold: Callable[[str], BaseProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that exits has lost its title before it gives up the lock: it is no stranger."""
+    process = hold("persister")
+    titles = lock._title
+
+    def title(pid: int) -> str:
+        if pid == process.pid:
+            process.kill()
+            return ""
+        return titles(pid)
+
+    monkeypatch.setattr(lock, "_title", title)
+    os.close(lock.take_folder(str(tmp_path)))
+
+
 def test_a_stopped_rest_is_named_then_ended(
     tmp_path: Path, hold: Callable[[str], BaseProcess]
 ) -> None:
