@@ -8,8 +8,6 @@ complete and leaves.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import os
 import select
@@ -303,8 +301,4 @@ def main(fd: int, settings: dict[str, Any]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--fd", type=int, required=True)
-    parser.add_argument("--settings", required=True)
-    options = parser.parse_args()
-    main(options.fd, json.loads(options.settings))
+    main(*child.arguments())

@@ -15,6 +15,12 @@ from collections.abc import Callable, Iterable
 from importlib.machinery import PathFinder
 from typing import Any, NoReturn
 
+#: What processes of ours say to each other; another number with every change to the shape of a
+#: frame or setting. A supervisor outlives an upgrade: a child that begins then may speak otherwise.
+PROTOCOL = 1
+#: Exit code of a child that was called in another protocol.
+OTHER_PROTOCOL = 78
+
 #: Signals that a service process ignores: only EOF, the sentinel or SIGKILL end it.
 SHIELDED = (
     signal.SIGINT,
@@ -52,11 +58,21 @@ def begin(title: str, keep_fds: Iterable[int] = ()) -> None:
     set_title(title)
 
 
+def words(fd: int, settings: dict[str, Any]) -> list[str]:
+    """The command line of a process that is born by exec."""
+    return [
+        *("--fd", str(fd)),
+        *("--protocol", str(PROTOCOL)),
+        *("--settings", json.dumps(settings)),
+    ]
+
+
 def arguments() -> tuple[int, dict[str, Any]]:
-    """Descriptor and settings of a process born by exec: ``--fd N --settings JSON``."""
-    words = sys.argv[1:]
-    assert words[::2] == ["--fd", "--settings"], words
-    return int(words[1]), json.loads(words[3])
+    """Descriptor and settings of a process born by exec; ends it where the protocols differ."""
+    given = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=True))
+    if given["--protocol"] != str(PROTOCOL):
+        sys.exit(OTHER_PROTOCOL)
+    return int(given["--fd"]), json.loads(given["--settings"])
 
 
 def start_afresh(
@@ -72,8 +88,8 @@ def start_afresh(
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     code = f"from {module} import {function}, child; {function}(*child.arguments())"
-    words = ["-P", "-c", code, "--fd", str(fd), "--settings", json.dumps(settings)]
-    os.execve(sys.executable, [sys.executable, *words], {**os.environ, "PYTHONPATH": path})
+    line = [sys.executable, "-P", "-c", code, *words(fd, settings)]
+    os.execve(sys.executable, line, {**os.environ, "PYTHONPATH": path})
 
 
 def set_title(title: str) -> None:

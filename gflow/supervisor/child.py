@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 
 from gflow.process import identity
 from gflow.process.channel import Channel
+from gflow.process.child import OTHER_PROTOCOL, words
 
 #: A child that lived this long has recovered: its back-off starts again.
 _STABLE_S = 10.0
@@ -73,7 +73,7 @@ class Child:
                 os.set_inheritable(fd, True)
             pid = os.posix_spawn(
                 sys.executable,
-                [sys.executable, "-P", "-m", self._main.__module__, *self._arguments(theirs)],
+                [sys.executable, "-P", "-m", self._main.__module__, *words(theirs, self.settings)],
                 os.environ,
                 setsid=True,
                 setsigmask=(),
@@ -89,9 +89,6 @@ class Child:
         self.restarts += 1
         self._adopt(pid, ours)
 
-    def _arguments(self, fd: int) -> list[str]:
-        return ["--fd", str(fd), "--settings", json.dumps(self.settings)]
-
     def _adopt(self, pid: int, fd: int) -> None:
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
@@ -103,6 +100,8 @@ class Child:
         _, status = os.waitpid(self.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         self.last_end = f"exit {code}" if code >= 0 else signal.Signals(-code).name
+        if code == OTHER_PROTOCOL:
+            self.last_end = "another version of gflow is installed now: restart the supervisor"
         os.close(self.pidfd)
         self.pidfd = -1
         if self.channel is not None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gflow.launching import protocol
-from gflow.process import identity
+from gflow.process import child, identity
 from gflow.process.channel import Channel, ChannelClosed
 
 LIMIT_S = 30.0
@@ -55,7 +55,7 @@ class Driver:
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-P", "-m", "gflow.launching.launcher"),
-                *("--fd", str(theirs.fileno()), "--settings", json.dumps(self._settings)),
+                *child.words(theirs.fileno(), self._settings),
             ],
             pass_fds=[fd for fd in (theirs.fileno(), self._settings.get("lock_fd")) if fd],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},

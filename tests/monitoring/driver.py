@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gflow.process import identity
+from gflow.process import child, identity
 from gflow.process.channel import Channel
 
 LIMIT_S = 30.0
@@ -26,8 +26,8 @@ class Driver:
         ours, theirs = socket.socketpair()
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-P", "-m", "gflow.monitoring.monitor", "--fd"),
-                *(str(theirs.fileno()), "--settings", json.dumps({"interval_s": 0.05})),
+                *(sys.executable, "-P", "-m", "gflow.monitoring.monitor"),
+                *child.words(theirs.fileno(), {"interval_s": 0.05}),
             ],
             pass_fds=[theirs.fileno()],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gflow.process import identity
+from gflow.process import child, identity
 from gflow.process.channel import Channel, ChannelClosed
 from tests.monitoring.stand_in import GIB, StandIn, needs_compiler
 
@@ -30,8 +30,8 @@ class Watcher:
         ours, theirs = socket.socketpair()
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-P", "-m", "gflow.monitoring.gpu", "--fd", str(theirs.fileno())),
-                *("--settings", json.dumps({"interval_s": 0.05})),
+                *(sys.executable, "-P", "-m", "gflow.monitoring.gpu"),
+                *child.words(theirs.fileno(), {"interval_s": 0.05}),
             ],
             pass_fds=[theirs.fileno()],
             env={**os.environ, "PYTHONPATH": str(ROOT), **env},

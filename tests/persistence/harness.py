@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import select
@@ -17,6 +16,7 @@ import gflow
 from gflow.model.record import Key, Record
 from gflow.persistence import message, persister
 from gflow.persistence.link import Link
+from gflow.process import child
 from gflow.process.channel import Channel, ChannelClosed
 
 DEADLINE_S = 20.0
@@ -79,7 +79,7 @@ class Supervisor:
         self.channel = Channel(os.dup(ours.fileno()))
         ours.close()
         command = [sys.executable, "-P", "-m", "gflow.persistence.persister"]
-        command += ["--fd", str(fd), "--settings", json.dumps(self.settings)]
+        command += child.words(fd, self.settings)
         self.replacement = subprocess.Popen(command, pass_fds=[fd], cwd="/", env=ENVIRONMENT)
         theirs.close()
         self.link.restarted()

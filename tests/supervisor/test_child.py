@@ -53,6 +53,15 @@ def test_replacement_is_by_exec(child: Child) -> None:
     assert answer(child, b"again") == b"hello again"
 
 
+def test_a_child_of_another_version_does_not_begin(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an upgrade, what speaks differently ends at once, and how it ended says what to do."""
+    monkeypatch.setattr("gflow.process.child.PROTOCOL", 0)
+    child.replace()
+    assert "restart the supervisor" in child.reap()
+
+
 def test_child_has_its_own_session_and_only_its_descriptors(child: Child) -> None:
     """Nothing of ours is open in it but its end of the pipe."""
     leak = os.open("/dev/zero", os.O_RDONLY)
