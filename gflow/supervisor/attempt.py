@@ -124,7 +124,11 @@ class Attempts:
     async def _on_unknown(self, report: Message) -> None:
         """A run file of a job that is not in memory: history may know it, else it brings itself."""
         job_id = report["job_id"]
-        record = await self._certainly_from_history(job_id) or report.get("record")
+        record = await self._certainly_from_history(job_id)
+        if record is None:
+            # Of several attempts the last that was not torn knows best.
+            told = (one["record"] for one in self._unknown[job_id][::-1] if one.get("record"))
+            record = next(told, None)
         array_id = report.get("array_id") or (record or {}).get("array_id")
         array = None if array_id is None else await self._certainly_from_history(array_id)
         for found in (array, record):
@@ -136,8 +140,9 @@ class Attempts:
             for one in waiting:
                 self.on_report(one)
         else:
-            log.error("an attempt of job %d was made, and nothing says what it is", job_id)
-            self._reactor.launcher.forget(job_id, report["attempt"])
+            log.error("job %d has run, and nothing says what it is", job_id)
+            for attempt in dict.fromkeys(one["attempt"] for one in waiting if request.is_over(one)):
+                self._reactor.launcher.forget(job_id, attempt)
 
     async def _certainly_from_history(self, job_id: int) -> dict[str, Any] | None:
         """As :meth:`from_history`; asks again when the persister dies over it."""
