@@ -187,7 +187,7 @@ def test_the_curve_comes_with_the_samples(monitor: Driver, shims: list[Shim]) ->
     """Whenever it has grown."""
     monitor.watch(run(shims, "while True: pass"))
     figures = monitor.figures(lambda one: len(one.get("series", {}).get("cpus", ())) >= 3)
-    assert 0.2 < max(figures["series"]["cpus"]) < 2.0
+    assert 0.0 < max(figures["series"]["cpus"]) < 2.0
 
 
 def test_means_are_told(monitor: Driver, shims: list[Shim]) -> None:
