@@ -78,15 +78,16 @@ class Witness:
     def _saw_end(self, job: Job) -> None:
         """An end is what really happened, or unknown; and nothing of the attempt is left."""
         command = self.machine.commands.get((job.id, job.attempt))
-        if command is None or command.forgotten:
-            assert job.state is not State.COMPLETED, f"job {job.id} never ran and succeeded"
-            return
+        completed = job.state is State.COMPLETED
+        if command is None or (command.forgotten and not completed):
+            assert not completed, f"job {job.id} never ran and succeeded"
+            return  # of a forgotten one the store may have known the end: then it is the truth
         if job.attempts and job.attempts[-1].get("attempt") == job.attempt:
             return  # pending again when it was cancelled: told by the attempt's own record
         assert not command.alive, f"job {job.id} has ended ({job.state}) and lives"
         said, truth = (job.exit_code, job.signal), (command.exit_code, command.signal)
         assert said in (truth, (None, None)), f"job {job.id} ended with {truth}, not {said}"
-        if job.state is State.COMPLETED:
+        if completed:
             assert truth == (0, None), f"job {job.id} ended with {truth} and counts as success"
         if said != truth:
             assert command.unwatched, f"job {job.id}: its end {truth} was seen and is not known"
