@@ -2,12 +2,14 @@
 
 History rows go when their retention ends, with their transitions; never those that live jobs
 depend on or that belong to an array that goes on. A blob goes when no row names it in two rounds
-running: between the blob's commit and that of the record that names it, one round may pass.
+running: between the blob's commit and that of the record that names it, one round may pass. So do
+transitions whose job is nowhere to be found.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from gflow.persistence import codec, load
 from gflow.persistence.codec import DamagedRecord, Item
@@ -15,14 +17,18 @@ from gflow.persistence.store import Store
 
 _SCAN_RECORDS = 200
 _PURGE_RECORDS = 50
+_SCAN_TRANSITIONS = 1000
+_PURGE_TRANSITIONS = 200
+#: Jobs remembered from one round to the next because only their transitions are there.
+_MOST_STRAYS = 10_000
 _DAY_S = 86400.0
 
 
 class Housekeeper:
-    """Remembers between rounds which blobs nobody named."""
+    """Remembers between rounds which blobs nobody named, and whose job was not there."""
 
     def __init__(self, keep_history_s: float | None, *, collect_every: int = 1) -> None:
-        """``collect_every``: blobs are looked after only once in so many rounds.
+        """``collect_every``: blobs and stray transitions are looked for once in so many rounds.
 
         Which ones history names is found by reading all of it.
         """
@@ -31,6 +37,7 @@ class Housekeeper:
         self._rounds = 0
         self._going_on = False
         self._unnamed: set[str] = set()
+        self._strays: set[int] = set()
         # What this round has found in use; kept up to date by what is committed meanwhile.
         self._needed: set[int] = set()
         self._named: set[str] = set()
@@ -67,6 +74,7 @@ class Housekeeper:
             if self._rounds % self._collect_every == 0:
                 yield from self._survey(store, "history")
                 yield from self._collect(store)
+                yield from self._collect_transitions(store)
             self._rounds += 1
         finally:
             self._going_on = False
@@ -143,6 +151,51 @@ class Housekeeper:
                 unnamed.discard(hash)
                 yield
         self._unnamed = unnamed - self._named
+
+    def _collect_transitions(self, store: Store) -> Iterator[None]:
+        """Those of jobs that are neither live nor in history, nor set aside for people to see."""
+        strays: set[int] = set()
+        last: int | None = -1 << 63
+        while last is not None and len(strays) < _MOST_STRAYS:
+            last = self._look_for_strays(store, last, strays)
+            yield
+        strays -= _set_aside(store)
+        for job in sorted(strays & self._strays):
+            strays.discard(job)
+            while self._delete_transitions(store, job):
+                yield
+        self._strays = strays
+
+    def _look_for_strays(self, store: Store, after: int, found: set[int]) -> int | None:
+        """One slice, from job ``after`` on. Returns the last job looked at, None at the end."""
+        rows = store.connection.execute(
+            "SELECT DISTINCT job, EXISTS(SELECT 1 FROM live WHERE id = job)"
+            " OR EXISTS(SELECT 1 FROM history WHERE id = job)"
+            " FROM (SELECT job FROM transition WHERE job > ? ORDER BY job LIMIT ?)",
+            (after, _SCAN_TRANSITIONS),
+        ).fetchall()
+        found.update(job for job, known in rows if not known)
+        return max(job for job, _ in rows) if rows else None
+
+    def _delete_transitions(self, store: Store, job: int) -> bool:
+        """Some of a stray job's, unless it has turned up. False: there was nothing to delete."""
+        deleted = store.connection.execute(
+            "DELETE FROM transition WHERE job = ?1 AND n IN"
+            " (SELECT n FROM transition WHERE job = ?1 ORDER BY n LIMIT ?2)"
+            " AND NOT EXISTS(SELECT 1 FROM live WHERE id = ?1)"
+            " AND NOT EXISTS(SELECT 1 FROM history WHERE id = ?1)",
+            (job, _PURGE_TRANSITIONS),
+        )
+        return deleted.rowcount > 0
+
+
+def _set_aside(store: Store) -> set[object]:
+    """Ids of what is in quarantine."""
+    found: set[object] = set()
+    for (key,) in store.connection.execute("SELECT key FROM quarantine"):
+        with suppress(DamagedRecord):
+            found.add(codec.decode_json(key.encode("utf-8", "surrogateescape"))[1])
+    return found
 
 
 def _task(record: bytes) -> int | None:

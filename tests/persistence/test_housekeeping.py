@@ -73,6 +73,48 @@ def test_transitions_go_with_their_job(store: Store) -> None:
     assert store.connection.execute("SELECT job FROM transition").fetchall() == [(2,)]
 
 
+def stray(store: Store, *jobs: int, count: int = 2) -> None:
+    """Write transitions alone."""
+    write(store, {("transition", job, n): {"n": n} for job in jobs for n in range(count)})
+
+
+def jobs_with_transitions(store: Store) -> list[int]:
+    return [job for (job,) in store.connection.execute("SELECT DISTINCT job FROM transition")]
+
+
+def test_transitions_of_no_job_go(store: Store) -> None:
+    """Found alone in two rounds running, all of them go, those of live and ended jobs stay."""
+    put(store, job(1), ended(2, 1))
+    stray(store, 1, 2)
+    stray(store, 3, count=1001)
+    keeper = Housekeeper(None)
+    tidy(keeper, store)
+    assert jobs_with_transitions(store) == [1, 2, 3]
+    tidy(keeper, store)
+    assert jobs_with_transitions(store) == [1, 2]
+
+
+def test_job_that_turns_up_keeps_its_transitions(store: Store) -> None:
+    """Its record may be committed after its first transitions."""
+    stray(store, 3)
+    keeper = Housekeeper(None)
+    tidy(keeper, store)
+    put(store, job(3))
+    tidy(keeper, store)
+    assert jobs_with_transitions(store) == [3]
+
+
+def test_transitions_of_a_job_set_aside_stay(store: Store) -> None:
+    """Its record was damaged: they are what is left to tell people."""
+    put(store, ended(4, 1))
+    stray(store, 4)
+    store.quarantine("history", ("job", 4), "id", 4, "damaged")
+    keeper = Housekeeper(None)
+    tidy(keeper, store)
+    tidy(keeper, store)
+    assert jobs_with_transitions(store) == [4]
+
+
 def test_sums_stay(store: Store) -> None:
     """Reports still count what was purged."""
     put(store, ended(1, 40), ended(2, 0))
