@@ -69,8 +69,11 @@ def _check(session: Session) -> int:
         print(
             escape(f"set aside earlier: {row.get('table')} {row.get('key')}: {row.get('reason')}")
         )
-    rows = sum(answer["rows"].values())
-    print(f"{rows} rows were looked at: {len(problems) or 'no'} problems")
+    rows = f"{sum(answer['rows'].values())} rows"
+    looked_at = f"{rows} and the structure of the file" if answer["structure"] else rows
+    print(f"{looked_at} were looked at: {len(problems) or 'no'} problems")
+    if answer["structure_refusal"]:
+        print(escape(f"the structure of the file was not: {answer['structure_refusal']}"))
     return EXIT_FAILED if problems else 0
 
 

@@ -41,7 +41,7 @@ def backup(store: Store, path: str, between: Callable[[], None]) -> dict[str, An
     try:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(part, flags, 0o600)
-        _copy(store, part, fd, between)
+        copy_pages(store, part, fd, between)
         os.fsync(fd)
         size = os.fstat(fd).st_size
         os.rename(part, path)
@@ -62,12 +62,17 @@ def backup(store: Store, path: str, between: Callable[[], None]) -> dict[str, An
     return {"path": path, "bytes": size, "seconds": time.monotonic() - began_s}
 
 
-def _copy(store: Store, part: str, fd: int, between: Callable[[], None]) -> None:
+def copy_pages(store: Store, part: str, fd: int, between: Callable[[], None]) -> None:
+    """Copy every page to a file that is there and empty; ``fd`` is open on it too.
+
+    Raises sqlite3.Error, OSError, and whatever ``between`` raises.
+    """
+    (page_bytes,) = store.connection.execute("PRAGMA page_size").fetchone()
     synced_bytes = 0
 
     def stretch(status: int, remaining: int, total: int) -> None:
         nonlocal synced_bytes
-        done_bytes = (total - remaining) * 4096
+        done_bytes = (total - remaining) * page_bytes
         if done_bytes - synced_bytes >= _SYNC_BYTES:
             os.fdatasync(fd)
             synced_bytes = done_bytes

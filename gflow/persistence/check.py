@@ -1,13 +1,15 @@
-"""Whether a store is whole: its structure, every checksum, every column beside a record.
+"""Whether a store is whole: its structure, every checksum, every column beside a record, and
+whether a run file lies beside it that nobody will let go.
 
 SQLite's own check does not look into records: of 400 single flipped bits it missed 387, and 252
-of those had changed a value. The checksums find them. Offline all of it is checked; online, in
-slices, all but the structure of the large tables.
+of those had changed a value. The checksums find them. Online the rows are read in slices, and the
+structure is checked apart (``structure``).
 """
 
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +18,7 @@ from gflow.errors import StoreError
 from gflow.model.record import Key
 from gflow.persistence import codec, load, storefile, summary
 from gflow.persistence.codec import DamagedRecord, Item
+from gflow.persistence.leftover import leftovers
 from gflow.persistence.store import Store
 
 _RECORDS = 200
@@ -40,6 +43,8 @@ class Findings:
     rows: dict[str, int] = field(default_factory=dict)
     #: Whether SQLite has looked at the structure of the whole file too.
     structure: bool = False
+    #: Why it has not; None: it has, or nobody asked.
+    structure_refusal: str | None = None
     #: Sentences; at most 1000.
     problems: list[str] = field(default_factory=list)
     #: Rows set aside earlier: {table, key, reason, found_at}.
@@ -60,11 +65,16 @@ class Check:
         self.findings = Findings()
 
     def slices(self) -> Iterator[None]:
-        """Read every row; yields between slices."""
+        """Read every row, and the names of run files; yields between slices."""
         for table, (columns, data) in _TABLES.items():
             self.findings.rows[table] = 0
             yield from self._table(table, columns, data)
         yield from self._named_blobs()
+        for problem in leftovers(self._store, time.time()):
+            if problem is None:
+                yield
+            else:
+                self.findings.add(problem)
         for origin, key, reason, found_at in self._store.connection.execute(
             "SELECT origin, key, reason, found_at FROM quarantine"
         ):

@@ -19,15 +19,14 @@ from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, NoReturn
 
-from gflow.errors import Refused, StoreError
-from gflow.persistence import backup, codec, load, question
-from gflow.persistence.check import Check
+from gflow.errors import StoreError
+from gflow.persistence import codec, load, question
 from gflow.persistence.codec import Item
 from gflow.persistence.committer import Committer
+from gflow.persistence.errand import Errands
 from gflow.persistence.housekeeping import Housekeeper
 from gflow.persistence.opening import Opening, explain, open_store
 from gflow.persistence.setting import Settings
-from gflow.persistence.store import Store
 from gflow.process import child
 
 #: Long work tells that it goes on, this often.
@@ -66,7 +65,7 @@ class Persister:
         self._poll.register(connection.fileno(), select.POLLIN)
         self._work: deque[_Work] = deque()
         self._busy_at_s = 0.0
-        self._backing_up = False
+        self._errands = Errands(self._pump)
         self._check_later = False
         self._housekeeper = Housekeeper(settings.keep_history_s, collect_every=_COLLECT_EVERY)
         # The first round comes when the start is long over.
@@ -198,25 +197,12 @@ class Persister:
             )
             return
         if what == "backup":
-            steps = self._backup(store, id, **args)
+            steps = self._errands.backup(store, id, **args)
+        elif what == "check":
+            steps = self._errands.check(store, id)
         else:
             steps = question.answer(store, id, what, args)
         self._work.append(_Work(what, id, steps))
-
-    def _backup(self, store: Store, id: int, path: str) -> Iterator[bytes | None]:
-        if self._backing_up:
-            sentence = "cannot back up: another backup is being made"
-            yield question.error_frame(id, sentence, Refused.CONFLICT)
-            return
-        self._backing_up = True
-        try:
-            value = backup.backup(store, path, self._pump)
-        except backup.BackupRefused as error:
-            yield question.error_frame(id, str(error), Refused.INVALID)
-        else:
-            yield question.value_frame(id, value)
-        finally:
-            self._backing_up = False
 
     def _begin_round(self) -> None:
         """Start housekeeping when its time has come and the store is well."""
@@ -230,16 +216,7 @@ class Persister:
         self._work.append(_Work("housekeeping", None, steps))
         if self._check_later:
             self._check_later = False
-            self._work.append(_Work("check", None, self._late_check(store)))
-
-    def _late_check(self, store: Store) -> Iterator[bytes | None]:
-        """What the start did not wait for."""
-        check = Check(store)
-        yield from check.slices()
-        problems = check.findings.problems
-        if problems:
-            text = f"{store.path} has {len(problems)} damaged places: {'; '.join(problems[:5])}"
-            yield codec.encode_frame("noticed", text=text)
+            self._work.append(_Work("check", None, self._errands.late_check(store)))
 
     def _slice(self) -> None:
         """Do one slice of the work whose turn it is."""

@@ -8,12 +8,10 @@ slice. Every read record is checked; a damaged one is left out, and the answer s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from typing import Any
 
 from gflow.errors import Refused
 from gflow.persistence import codec, history, summary
-from gflow.persistence.check import Check
 from gflow.persistence.codec import DamagedRecord, Item
 from gflow.persistence.store import Store
 
@@ -113,12 +111,6 @@ def _info(store: Store, id: int, args: dict[str, Any]) -> Steps:
     yield value_frame(id, store.figures())
 
 
-def _check(store: Store, id: int, args: dict[str, Any]) -> Steps:
-    check = Check(store)
-    yield from check.slices()
-    yield value_frame(id, asdict(check.findings))
-
-
 _QUESTIONS: dict[str, Callable[[Store, int, dict[str, Any]], Steps]] = {
     "history": _history,
     "job": _job,
@@ -126,5 +118,4 @@ _QUESTIONS: dict[str, Callable[[Store, int, dict[str, Any]], Steps]] = {
     "blob": _blob,
     "summary": _summary,
     "info": _info,
-    "check": _check,
 }

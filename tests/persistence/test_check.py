@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 from gflow.errors import StoreError
+from gflow.persistence import structure
 from gflow.persistence.check import check_file
+from gflow.persistence.leftover import leftovers
 from gflow.persistence.store import Store
 from tests.persistence.golden import content
-from tests.persistence.harness import Supervisor
+from tests.persistence.harness import Supervisor, job
+from tests.persistence.test_store import write
 
 
 @pytest.fixture
@@ -88,8 +93,52 @@ def test_the_check_works_while_the_store_is_in_use(supervisor: Supervisor) -> No
     """The same checks, asked of the persister."""
     supervisor.save(content.RECORDS)
     found = supervisor.ask("check").value
-    assert found["problems"] == []
+    assert (found["problems"], found["structure"]) == ([], True)
     assert found["rows"]["history"] == 3
+
+
+def test_the_structure_is_checked_while_the_store_is_in_use(state_dir: str, path: str) -> None:
+    """Of a copy that leaves no file; what is wrong with it is told as by the check of a file."""
+    flip(path, b"bobFAILEDvision")
+    supervisor = Supervisor(state_dir, load=False)
+    found = supervisor.ask("check").value
+    assert any(problem.startswith("structure: ") for problem in found["problems"])
+    assert not os.path.exists(f"{path}.check")
+
+
+def test_changes_are_saved_while_the_copy_is_made(path: str) -> None:
+    """Each stretch lets commits happen; the copy is whole all the same."""
+    store = Store(path)
+    write(store, {("blob", f"b{n}"): os.urandom(60_000) for n in range(64)})
+    ids = iter(range(100, 1000))
+    check = structure.StructureCheck(store, lambda: write(store, {("job", next(ids)): job(1)}))
+    for _ in check.slices():
+        pass
+    assert (check.problems, check.refusal) == ([], None)
+    assert next(ids) > 110
+    store.abandon()
+
+
+def test_no_room_for_a_copy(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The structure is not checked then, and the findings say why."""
+    monkeypatch.setattr(structure, "_SPARE_BYTES", 1 << 60)
+    check = structure.StructureCheck(Store(path), lambda: None)
+    assert list(check.slices()) == []
+    assert check.refusal is not None and "no room for a copy" in check.refusal
+
+
+def test_run_files_that_stay(path: str, state_dir: str) -> None:
+    """Those of unknown and of ended jobs are named, not those of what runs or was just started."""
+    os.mkdir(f"{state_dir}/runs")
+    for name in ("2.1", "3.1", "99.1", ".forgotten"):
+        Path(state_dir, "runs", name).touch()
+    store = Store(path)
+    assert list(leftovers(store, time.time())) == []
+    assert list(leftovers(store, time.time() + 100)) == [
+        "run file runs/3.1: its job has ended",
+        "run file runs/99.1: its job is not in the store",
+    ]
+    store.abandon()
 
 
 def test_damaged_rows_are_set_aside_and_the_rest_loads(path: str, state_dir: str) -> None:
