@@ -37,7 +37,7 @@ class Known(NamedTuple):
 class Finding:
     """One attempt and what is to be believed of it."""
 
-    __slots__ = ("attempt", "command", "contents", "job_id", "shim", "verdict")
+    __slots__ = ("attempt", "command", "contents", "job_id", "shim", "stopped", "verdict")
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class Finding:
         contents: Contents,
         shim: Identity | None,
         command: Identity | None,
+        members: list[Entry] | None = None,
     ) -> None:
         self.job_id = job_id
         self.attempt = attempt
@@ -55,6 +56,12 @@ class Finding:
         #: Who holds the run file's lock (a shim or a follower); None: nobody, or not known.
         self.shim = shim
         self.command = command
+        #: Whether the command (all of the attempt, where it was looked for) is stopped by a signal.
+        self.stopped = (
+            all(entry.stopped for entry in members)
+            if members
+            else command is not None and identity.is_stopped(*command)
+        )
 
     @property
     def followed(self) -> bool:
@@ -77,6 +84,7 @@ class Finding:
             "task": starting.get("task"),
             "shim": self.shim,
             "process": self.command,
+            "stopped": self.stopped,
             "started_at": started.get("started_at", starting.get("at")),
             "started_boot_s": started.get("started_boot_s", starting.get("boot_s")),
             "record": starting.get("record"),
@@ -132,14 +140,14 @@ class Survey:
         )
         same_boot = not starting or starting.get("boot_id") == place.boot_id
         command = _identity((contents.get("started") or {}).get("process"))
-        alive = False
+        members: list[Entry] = []
         if native and same_boot and not locked and _may_live(contents):
-            alive = bool(self._find_members(job_id, attempt, command, contents.group))
+            members = self._find_members(job_id, attempt, command, contents.group)
         verdict = adoption.judge(
-            contents, locked=locked, native=native, same_boot=same_boot, alive=alive
+            contents, locked=locked, native=native, same_boot=same_boot, alive=bool(members)
         )
         shim = _holder(contents, path) if locked else None
-        return Finding(job_id, attempt, verdict, contents, shim, command)
+        return Finding(job_id, attempt, verdict, contents, shim, command, members)
 
     def has_begun(self, key: Key) -> bool:
         """Whether an attempt without a run file has begun all the same."""
@@ -152,13 +160,15 @@ class Survey:
         shim, command = self._here(known.shim), self._here(known.command)
         if shim is not None and shim not in self._busy and _is_alive(shim):
             return Finding(job_id, attempt, Verdict.RUNNING, contents, shim, command)
-        if self._find_members(job_id, attempt, command, self._place.group(job_id, attempt)):
+        group = self._place.group(job_id, attempt)
+        members = self._find_members(job_id, attempt, command, group)
+        if members:
             verdict = Verdict.FOLLOW
         elif known.has_begun or not self._is_ruled_out(key, known):
             verdict = Verdict.LOST
         else:
             verdict = Verdict.NEVER_STARTED
-        return Finding(job_id, attempt, verdict, contents, None, command)
+        return Finding(job_id, attempt, verdict, contents, None, command, members)
 
     def _is_ruled_out(self, key: Key, known: Known) -> bool:
         ordered_s = known.ordered_boot_s

@@ -60,6 +60,12 @@ def is_alive(pid: int, ticks: int) -> bool:
     return fields is not None and int(fields[19]) == ticks and fields[0] not in (b"Z", b"X")
 
 
+def is_stopped(pid: int, ticks: int) -> bool:
+    """Whether exactly this process is there and stopped by a signal."""
+    fields = stat_fields(pid)
+    return fields is not None and int(fields[19]) == ticks and fields[0] == b"T"
+
+
 def open_pidfd(pid: int, ticks: int | None = None) -> int | None:
     """A pidfd for the process, or None when it is gone or the pid belongs to another one by now.
 

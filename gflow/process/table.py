@@ -39,6 +39,11 @@ class Entry:
         return self._fields[0] in (b"Z", b"X")
 
     @property
+    def stopped(self) -> bool:
+        """By a signal, until SIGCONT."""
+        return self._fields[0] == b"T"
+
+    @property
     def session(self) -> int:
         return int(self._fields[3])
 

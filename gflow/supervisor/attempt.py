@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from gflow.errors import Refused
 from gflow.launching import request
 from gflow.launching.protocol import Message
+from gflow.model.action import Signal
 from gflow.model.event import Event, Hold
 from gflow.model.job import Job
-from gflow.model.state import ACTIVE
+from gflow.model.state import ACTIVE, State
 from gflow.supervisor import clock, recovery
 from gflow.supervisor.conclusion import Conclusions
 
@@ -102,6 +104,7 @@ class Attempts:
         job = self._reactor.scheduler.job(job_id)
         if job is not None and job.attempt == attempt and job.state in ACTIVE:
             if report["t"] in ("started", "found"):
+                self._keep_suspended_or_going(report, job)
                 self._reactor.monitor.watch(job)
                 if self._reactor.gpu is not None:
                     self._reactor.gpu.watch(job)
@@ -110,6 +113,18 @@ class Attempts:
             self._forgets.append((position, job_id, attempt))
             if self._reactor.persister.link.durable >= position:
                 self.forget_saved()
+
+    def _keep_suspended_or_going(self, report: Message, job: Job) -> None:
+        """The signal of a suspension, or its record, may have been lost with whoever had it."""
+        stopped = report.get("stopped", False)
+        if job.state is State.SUSPENDED and not stopped:
+            number = signal.SIGSTOP
+        elif job.state is State.RUNNING and stopped:
+            log.warning("job %d was stopped, and is to run: it goes on", job.id)
+            number = signal.SIGCONT
+        else:
+            return
+        self._reactor.launcher.signal(Signal(job.id, job.attempt, number, tree=True))
 
     def _is_here(self, job_id: int) -> bool:
         scheduler = self._reactor.scheduler

@@ -246,6 +246,11 @@ class SimulatedSystem:
     def start_ticks(self, pid: int) -> int | None:
         return self._machine.start_ticks(pid)
 
+    def is_stopped(self, pid: int, ticks: int) -> bool:
+        """Of a command."""
+        wanted = (pid, ticks)
+        return any(one.stopped for one in self._machine.alive() if one.identity == wanted)
+
     # --- tree ---
 
     def descendants(self, pid: int) -> list[Any]:

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 
+from gflow.process import identity
 from tests.system.machine import Machine, eventually
 
 
@@ -82,6 +83,32 @@ def test_shim_killed(machine: Machine) -> None:
     eventually(lambda: machine.in_state(job_id, "NODE_FAIL"))
     assert machine.job(dependant)["reason"] == "DependencyNeverSatisfied"
     assert not (machine.work / "ran").exists()
+
+
+def test_job_whose_suspension_was_lost_goes_on(machine: Machine) -> None:
+    """To the store it runs, its processes are stopped: the next supervisor has them continued."""
+    job_id = machine.submit("while [ ! -e go ]; do sleep 0.05; done; exit 4")
+    pid = eventually(lambda: machine.job(job_id)["pid"])
+    machine.kill()
+    os.kill(pid, signal.SIGSTOP)
+    (machine.work / "go").touch()
+    machine.start()
+    assert machine.wait(job_id) == 4
+
+
+def test_suspended_job_that_goes_on_is_stopped_again(machine: Machine) -> None:
+    """The order to stop it may be lost with the launcher; its cpus are another's by then."""
+    job_id = machine.submit("while [ ! -e go ]; do sleep 0.05; done")
+    pid = eventually(lambda: machine.job(job_id)["pid"])
+    machine.ctl("suspend", str(job_id))
+    eventually(lambda: identity.process_state(pid) == "T")
+    launcher = machine.note_pids()["launcher"]
+    os.kill(pid, signal.SIGCONT)
+    os.kill(launcher, signal.SIGKILL)
+    eventually(lambda: identity.process_state(pid) == "T")
+    machine.ctl("resume", str(job_id))
+    (machine.work / "go").touch()
+    assert machine.wait(job_id) == 0
 
 
 def test_orderly_stop_and_start(machine: Machine) -> None:
