@@ -424,6 +424,14 @@ class Client:
         allowed = None if indices is None else list(indices)
         return self._call("PATCH", "/v1/gpus", {"allowed": allowed})
 
+    def ignore_process(self, index: int, pid: int) -> Record:
+        """Let a process keep a card back no more, as long as it is there."""
+        return self._call("POST", f"/v1/gpus/{index}/ignore", {"pid": pid})
+
+    def heed_process(self, index: int, pid: int) -> Record:
+        """Undo ``ignore_process``."""
+        return self._call("POST", f"/v1/gpus/{index}/heed", {"pid": pid})
+
     def groups(self) -> list[Record]:
         """``[{"user", "name", "max_running", "running", "pending"}, …]``."""
         found: list[Record] = self._call("GET", "/v1/groups")["groups"]

@@ -316,6 +316,18 @@ class Operations(Protocol):
         """
         ...
 
+    async def ignore_process(self, peer: Peer, index: int, pid: int) -> Record:
+        """Let a process keep a card back no more (admins): ``{"added": bool, "durable"}``.
+
+        As long as the driver lists it there, over restarts. NOT_FOUND: it does not. Which they
+        are shows in ``status``: ``"ignored_pids"`` of each card.
+        """
+        ...
+
+    async def heed_process(self, peer: Peer, index: int, pid: int) -> Record:
+        """Undo ``ignore_process`` (admins): ``{"durable"}``. NOT_FOUND: nothing to undo."""
+        ...
+
     async def quotas(self, peer: Peer) -> Record:
         """``{"quotas": [{scope, name, limits, used}, …]}``; ``used`` is null for the defaults."""
         ...

@@ -17,6 +17,7 @@ from gflow.compat import listing, message, statistics
 from gflow.compat.message import answer, peer_of
 from gflow.compat.problem import Problem
 from gflow.compat.stream import follow_events
+from gflow.errors import Refused
 
 #: The executor as the reference's clients know it: jobs are processes, nothing is in tmux.
 _EXECUTOR = "process"
@@ -110,8 +111,9 @@ class MachineRoutes:
                 "index": index,
                 "available": index not in taken and not reason,
             }
-            if reason:
-                shape["reason"] = reason
+            ignored = [f"manual_ignore(gpu={index},pid={pid})" for pid in card["ignored_pids"]]
+            if reason or ignored:
+                shape["reason"] = reason or ",".join(ignored)
             cards.append(shape)
         return cards
 
@@ -136,17 +138,47 @@ class MachineRoutes:
 
     async def ignored(self, request: web.Request) -> web.StreamResponse:
         """Foreign processes on cards that do not count."""
-        return answer([])
+        cards = (await self._operations.status(peer_of(request)))["gpus"]
+        return answer(
+            [
+                {"gpu_index": card["index"], "pid": pid}
+                for card in cards
+                for pid in card["ignored_pids"]
+            ]
+        )
 
     async def ignore(self, request: web.Request) -> web.StreamResponse:
-        """Nothing is on a card that no driver knows."""
+        """Let a foreign process keep its card back no more."""
+        peer = peer_of(request)
         gpu, pid = await self._gpu_process(request)
-        raise Problem(400, f"PID {pid} is not running on GPU {gpu}")
+        if gpu not in {card["index"] for card in await self._cards(peer)}:
+            text = f"Invalid GPU index {gpu} (scheduler does not manage that GPU)"
+            raise Problem(400, text)
+        try:
+            done = await self._operations.ignore_process(peer, gpu, pid)
+        except Refused as error:
+            if error.kind != Refused.NOT_FOUND:
+                raise
+            raise Problem(400, f"PID {pid} is not currently running on GPU {gpu}") from None
+        shown = {"available": await self._available(peer, gpu), "gpu_index": gpu}
+        return answer({**shown, "inserted": done["added"], "pid": pid})
 
     async def unignore(self, request: web.Request) -> web.StreamResponse:
         """Undo ``ignore``."""
+        peer = peer_of(request)
         gpu, pid = await self._gpu_process(request)
-        raise Problem(404, f"Ignore override for PID {pid} on GPU {gpu} was not found")
+        try:
+            await self._operations.heed_process(peer, gpu, pid)
+        except Refused as error:
+            if error.kind != Refused.NOT_FOUND:
+                raise
+            text = f"Ignore override for PID {pid} on GPU {gpu} was not found"
+            raise Problem(404, text) from None
+        shown = {"available": await self._available(peer, gpu), "gpu_index": gpu}
+        return answer({**shown, "pid": pid, "removed": True})
+
+    async def _available(self, peer: Peer, gpu: int) -> bool:
+        return any(one["available"] for one in await self._cards(peer) if one["index"] == gpu)
 
     async def _gpu_process(self, request: web.Request) -> tuple[int, int]:
         raw = await message.object_of(request, self._limits)

@@ -13,7 +13,7 @@ from gflow.process.table import Identity
 _DEPTH = 64
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
-_UNKNOWN = {"uid": None, "name": None, "started_at": None}
+_UNKNOWN = {"start_ticks": None, "uid": None, "name": None, "started_at": None}
 
 Roots = dict[Identity, int]
 
@@ -35,7 +35,7 @@ class Occupants:
         self._seen.clear()
 
     def describe(self, pid: int) -> dict[str, Any]:
-        """``{pid, alive, job_id, uid, name, started_at}``; beside the first two None if unknown.
+        """``{pid, alive, job_id, start_ticks, uid, name, started_at}``; what is unknown is None.
 
         A process that is not ours to see, in another pid namespace say, is not alive either.
         """
@@ -46,6 +46,7 @@ class Occupants:
         self._seen.add(key)
         if key not in self._known:
             self._known[key] = {
+                "start_ticks": ticks,
                 "uid": _owner(pid),
                 "name": _name(pid),
                 "started_at": _started_at(ticks),

@@ -15,6 +15,7 @@ from typing import Any
 
 from gflow.model.job import Job
 from gflow.model.resources import Card
+from gflow.supervisor.exemption import Exemptions
 
 Facts = dict[str, Any]
 #: Card index → ids of the jobs that hold it.
@@ -22,6 +23,8 @@ Holders = Mapping[int, Collection[int]]
 
 #: Stands for a UUID where the choice of cards itself is saved.
 RESTRICTION = "restriction"
+#: The same for processes that keep no card back.
+EXEMPTION = "exemption"
 #: Why the other cards are not given out.
 NOT_ALLOWED = "not among the cards that are given out"
 
@@ -91,7 +94,9 @@ class Cards:
         self._quarantined: dict[int, str] = {}
         #: Cards that alone are given out, set at run time; None: those of the settings.
         self._restriction: tuple[int, ...] | None = None
-        #: UUIDs whose record is to be saved or deleted, and RESTRICTION.
+        #: Processes that keep no card back, told at run time.
+        self._exemptions = Exemptions()
+        #: UUIDs whose record is to be saved or deleted, RESTRICTION and EXEMPTION.
         self._changes: list[str] = []
         self._number_simulated()
 
@@ -101,6 +106,9 @@ class Cards:
         """A card that was known in an earlier life; it is not there until the driver says so."""
         if uuid == RESTRICTION:
             self._restriction = tuple(record["indices"])
+            return
+        if uuid == EXEMPTION:
+            self._exemptions.restore(record)
             return
         known = self._known[uuid] = _Known(int(record["index"]))
         known.facts = {
@@ -117,6 +125,8 @@ class Cards:
         """What is to be remembered of a card; None: nothing any more."""
         if uuid == RESTRICTION:
             return None if self._restriction is None else {"indices": list(self._restriction)}
+        if uuid == EXEMPTION:
+            return self._exemptions.record() if self._exemptions else None
         known = self._known.get(uuid)
         if known is None:
             return None
@@ -128,13 +138,35 @@ class Cards:
         }
 
     def known(self) -> list[str]:
-        """UUIDs of all cards of the driver's, those that have disappeared included, RESTRICTION."""
-        return [*self._known, *[RESTRICTION] * (self._restriction is not None)]
+        """Names of all records: UUIDs of the driver's cards, disappeared ones too, and the rest."""
+        names = [*self._known, RESTRICTION, EXEMPTION]
+        return [name for name in names if self.record(name) is not None]
 
     def restrict(self, indices: tuple[int, ...] | None) -> None:
         """Give out these cards alone from now on; None: those that the settings allow."""
         self._restriction = indices
         self._changes.append(RESTRICTION)
+
+    def ignore(self, index: int, pid: int) -> bool | None:
+        """Let a process on a card keep it back no more, as long as it is there.
+
+        False: it does not already; None: the driver lists no such process on the card.
+        """
+        for process in self.figures(index).get("processes", ()):
+            if process["pid"] == pid:
+                added = self._exemptions.add(index, process)
+                self._changes.append(EXEMPTION)
+                return added
+        return None
+
+    def heed(self, index: int, pid: int) -> bool:
+        """Undo ``ignore``; False: there is nothing to undo."""
+        self._changes.append(EXEMPTION)
+        return self._exemptions.remove(index, pid)
+
+    def ignored(self, index: int) -> list[int]:
+        """Pids of those processes on a card that keep it back no more."""
+        return self._exemptions.pids(index)
 
     def take_changes(self) -> list[str]:
         """UUIDs whose record has changed since the last call."""
@@ -147,6 +179,8 @@ class Cards:
             if known.position is None and not held.get(known.index):
                 del self._known[uuid]
                 self._changes.append(uuid)
+                if self._exemptions.keep(known.index, ()):
+                    self._changes.append(EXEMPTION)
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Use other settings; errors that were told once are forgiven."""
@@ -168,6 +202,8 @@ class Cards:
         for position, facts in enumerate(cards):
             known = self._known.get(facts["uuid"]) or self._number(facts["uuid"])
             known.position, known.facts, known.doubt = position, facts, None
+            if self._exemptions.keep(known.index, facts["processes"]):
+                self._changes.append(EXEMPTION)
             for fault in facts["faults"]:
                 if fault.startswith("Xid") and fault not in known.xids:
                     known.xids.append(fault)
@@ -329,12 +365,21 @@ class Cards:
         return [
             process
             for process in known.facts["processes"]
-            if process["name"] not in ignored and process["job_id"] not in jobs
+            if process["name"] not in ignored
+            and process["job_id"] not in jobs
+            and not self._exemptions.covers(known.index, process)
         ]
 
     def _unexplained(self, known: _Known) -> int:
-        """Bytes in use that no living process accounts for; 0 up to what an idle card may use."""
-        memory = [p["memory_bytes"] for p in known.facts["processes"] if p["alive"]]
+        """Bytes in use that no living process accounts for; 0 up to what an idle card may use.
+
+        An exempt process accounts for its own even if it cannot be seen.
+        """
+        memory = [
+            process["memory_bytes"]
+            for process in known.facts["processes"]
+            if process["alive"] or self._exemptions.covers(known.index, process)
+        ]
         if None in memory:
             return 0
         left = int(known.facts["used_bytes"]) - sum(memory)

@@ -108,6 +108,29 @@ class PolicyOperations:
             raise Refused(Refused.INVALID, f"cannot choose cards: {what}")
         self._reactor.cards.restrict(indices)
         self._reactor.monitor.claim(self._reactor.cards.to_claim())
+        return await self._cards_saved()
+
+    async def ignore_process(self, peer: Peer, index: int, pid: int) -> Record:
+        """Give a card out although a process is on it."""
+        access.require_admin(self._reactor, peer, "ignore processes")
+        added = self._reactor.cards.ignore(index, pid)
+        if added is None:
+            raise Refused(
+                Refused.NOT_FOUND, f"cannot ignore process {pid}: it is not on gpu {index}"
+            )
+        return {"added": added, **await self._cards_saved()}
+
+    async def heed_process(self, peer: Peer, index: int, pid: int) -> Record:
+        """Let a process keep its card back again."""
+        access.require_admin(self._reactor, peer, "heed processes")
+        if not self._reactor.cards.heed(index, pid):
+            raise Refused(
+                Refused.NOT_FOUND,
+                f"cannot heed process {pid} on gpu {index}: it is not ignored there",
+            )
+        return await self._cards_saved()
+
+    async def _cards_saved(self) -> Record:
         self._reactor.count_again()
         return {"durable": await self._reactor.durable(self._reactor.persister.link.add(()), True)}
 

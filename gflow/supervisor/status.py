@@ -73,6 +73,7 @@ def cards(reactor: Reactor) -> list[dict[str, Any]]:
             "memory_bytes": one.memory_bytes or None,
             "unusable": one.unusable,
             "restricted": one.unusable == card.NOT_ALLOWED,
+            "ignored_pids": reactor.cards.ignored(one.index),
             "jobs": sorted(holders.get(one.index, ())),
             **_measured(reactor, reactor.cards.figures(one.index)),
         }

@@ -304,6 +304,14 @@ class FakeOperations:
         self.calls.append(("restrict_cards", indices))
         return {"durable": True}
 
+    async def ignore_process(self, peer: Any, index: int, pid: int) -> Any:
+        self.calls.append(("ignore_process", (index, pid)))
+        return {"added": True, "durable": True}
+
+    async def heed_process(self, peer: Any, index: int, pid: int) -> Any:
+        self.calls.append(("heed_process", (index, pid)))
+        return {"durable": True}
+
     async def quotas(self, peer: Any) -> Any:
         return {"quotas": self.quota_rows}
 

@@ -132,3 +132,12 @@ def test_cards_are_chosen(server: RunningServer, client: Client) -> None:
     client.restrict_cards(None)
     assert server.operations.calls == [("restrict_cards", (0, 2)), ("restrict_cards", None)]
     assert "allowed" in refusal("PATCH", "/v1/gpus", {"allowed": "all"}, client)
+
+
+def test_processes_are_ignored(server: RunningServer, client: Client) -> None:
+    """One on one card, and heeded again."""
+    client.ignore_process(1, 77)
+    client.heed_process(1, 77)
+    assert server.operations.calls == [("ignore_process", (1, 77)), ("heed_process", (1, 77))]
+    assert "pid" in refusal("POST", "/v1/gpus/1/ignore", {"pid": 0}, client)
+    assert "gpu" in refusal("POST", "/v1/gpus/x/ignore", {"pid": 1}, client)

@@ -5,9 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
+from pathlib import Path
 
 from tests.compat.reference import Reference
+from tests.monitoring.stand_in import GIB, StandIn, needs_compiler
+from tests.system.machine import Machine, eventually
+from tools.bench.older import free_port
 
 
 def test_ginfo(client: Reference) -> None:
@@ -64,7 +69,7 @@ def test_set_gpus(client: Reference) -> None:
 
 
 def test_gpu_processes(client: Reference) -> None:
-    """Nothing is ignored, and nothing strange is on a declared card."""
+    """What is not on a card is not ignored."""
     assert client.run("gctl", "gpu-process", "list") == "No ignored GPU processes\n"
     assert "PID 7 is not" in client.run(
         "gctl", "gpu-process", "ignore", "--gpu", "0", "--pid", "7", code=1
@@ -72,6 +77,41 @@ def test_gpu_processes(client: Reference) -> None:
     assert "was not found" in client.run(
         "gctl", "gpu-process", "unignore", "--gpu", "0", "--pid", "7", code=1
     )
+
+
+@needs_compiler()
+def test_an_ignored_process(programs: Path, tmp_path: Path) -> None:
+    """A foreign process that is ignored keeps its card back no more, and is listed."""
+    driver, port, pid = StandIn(tmp_path / "driver"), free_port(), os.getpid()
+    driver.processes, driver.used_bytes = [(0, pid, GIB)], [GIB, 0]
+    driver.tell()
+    machine = Machine(
+        tmp_path,
+        GFLOW_HTTP__GFLOW_API="true",
+        GFLOW_HTTP__LISTEN=f"localhost:{port}",
+        **driver.env,
+    )
+    which = ("--gpu", "0", "--pid", str(pid))
+    try:
+        machine.start()
+        client = Reference(programs, machine, port, user="ann")
+        eventually(lambda: not client.get("/info")["gpus"][0]["available"])
+        said = client.run("gctl", "gpu-process", "ignore", *which)
+        assert said == f"Ignoring GPU process PID {pid} on GPU 0\n"
+        assert client.run("gctl", "gpu-process", "list") == f"gpu=0\tpid={pid}\n"
+        shown = client.run("gctl", "show-gpus").splitlines()
+        assert shown == [f"0\tavailable\tmanual_ignore(gpu=0,pid={pid})", "1\tavailable"]
+        body = {"gpu_index": 0, "pid": pid}
+        status, again, _ = client.ask("POST", "/gpu-processes/ignore", body)
+        assert (status, again) == (200, {"available": True, **body, "inserted": False})
+        said = client.run("gctl", "gpu-process", "unignore", *which)
+        assert said == f"Removed GPU process ignore override for PID {pid} on GPU 0\n"
+        assert "busy" in client.get("/info")["gpus"][0]["reason"]
+        refused = client.run("gctl", "gpu-process", "ignore", "--gpu", "9", "--pid", "1", code=1)
+        assert "Invalid GPU index 9 (scheduler does not manage that GPU)" in refused
+    finally:
+        machine.close()
+        driver.close()
 
 
 def test_set_limit_counts_at_once(client: Reference) -> None:

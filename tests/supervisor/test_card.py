@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gflow import config
-from gflow.supervisor.card import RESTRICTION, Cards, Release
+from gflow.supervisor.card import EXEMPTION, RESTRICTION, Cards, Release
 
 GIB = 1 << 30
 
@@ -35,6 +35,7 @@ def process(pid: int = 9, **changes: Any) -> dict[str, Any]:
         "pid": pid,
         "alive": True,
         "job_id": None,
+        "start_ticks": 100,
         "uid": 1000,
         "name": "python",
         "started_at": 0.0,
@@ -278,3 +279,63 @@ def test_cards_that_are_not_allowed_are_left_to_others() -> None:
     """Two supervisors may share a machine card by card."""
     assert known(facts("GPU-a"), facts("GPU-b"), allowed=["GPU-b"]).not_wanted() == ["GPU-a"]
     assert known(facts("GPU-a"), facts("GPU-b")).not_wanted() == []
+
+
+def test_an_ignored_process_keeps_its_card_back_no_more() -> None:
+    """It alone, on this card alone, and until that is undone."""
+    busy = [process(9), process(8)]
+    cards = known(facts("A", processes=busy), facts("B", processes=busy))
+    assert cards.ignore(0, 9) is True
+    assert cards.ignore(0, 9) is False
+    assert "process 8 (python)" in str(reason(cards))
+    cards.ignore(0, 8)
+    assert cards.ignored(0) == [8, 9]
+    assert reason(cards) is None
+    assert "busy" in str(reason(cards, 1))
+    assert cards.heed(0, 9) is True
+    assert cards.heed(0, 9) is False
+    assert "process 9" in str(reason(cards))
+
+
+def test_what_is_not_on_a_card_cannot_be_ignored() -> None:
+    """Nor on a card that is not there."""
+    cards = known(facts("A", processes=[process(9)]))
+    assert cards.ignore(0, 7) is None
+    assert cards.ignore(3, 9) is None
+    assert cards.take_changes() == ["A"]
+
+
+def test_ignored_processes_are_remembered() -> None:
+    """A record brings them back; without any there is none."""
+    cards = known(facts("A", processes=[process(9)]))
+    assert cards.record(EXEMPTION) is None
+    cards.ignore(0, 9)
+    assert EXEMPTION in cards.take_changes()
+    assert EXEMPTION in cards.known()
+    again = Cards(settings(), asked=True)
+    for name in cards.known():
+        again.restore(name, cards.record(name) or {})
+    again.report([facts("A", processes=[process(9)])], [])
+    assert again.ignored(0) == [9]
+    assert reason(again) is None
+
+
+@pytest.mark.parametrize("after", [[], [process(9, start_ticks=200)]])
+def test_an_ignored_process_that_leaves_is_forgotten(after: list[dict[str, Any]]) -> None:
+    """Who gets its pid is a stranger."""
+    cards = known(facts("A", processes=[process(9)]))
+    cards.ignore(0, 9)
+    cards.take_changes()
+    cards.report([facts("A", processes=after)], [])
+    assert cards.ignored(0) == []
+    assert cards.take_changes() == [EXEMPTION]
+    assert (reason(cards) is None) == (not after)
+
+
+def test_memory_of_an_ignored_process_out_of_sight_is_its_own() -> None:
+    """One of another pid namespace, which no ``/proc`` shows."""
+    unseen = process(9, alive=False, start_ticks=None, uid=None, name=None)
+    cards = known(facts("A", used_bytes=GIB, processes=[unseen]))
+    assert "busy" in str(reason(cards))
+    cards.ignore(0, 9)
+    assert reason(cards) is None

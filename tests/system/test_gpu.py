@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.monitoring.stand_in import GIB, StandIn, needs_compiler
-from tests.system.machine import Machine, eventually
+from tests.system.machine import BIN, Machine, eventually
 
 pytestmark = needs_compiler()
 
@@ -85,6 +85,43 @@ def test_foreign_process(driver: StandIn, machine: Machine) -> None:
     driver.processes, driver.used_bytes = [], [0, 0]
     driver.tell()
     assert machine.wait(job) == 0
+
+
+def test_an_ignored_process(driver: StandIn, machine: Machine) -> None:
+    """gctl has a stranger's card given out all the same, over restarts, until he is heeded."""
+    pid = os.getpid()
+    driver.processes, driver.used_bytes = [(0, pid, GIB), (1, pid, GIB)], [GIB, GIB]
+    driver.tell()
+    eventually(lambda: card(machine)["unusable"])
+    which = ("--gpu", "0", "--pid", str(pid))
+    refused = gctl(machine, "ignore", "--gpu", "0", "--pid", "1", code=1)
+    assert "Failed to ignore GPU process: PID 1 is not currently running on GPU 0" in refused
+    said = gctl(machine, "ignore", *which)
+    assert said == f"Ignoring GPU process PID {pid} on GPU 0\n"
+    machine.stop()
+    machine.start()
+    eventually(lambda: card(machine)["unusable"] is None and card(machine, 1)["unusable"])
+    assert gctl(machine, "list") == f"gpu=0\tpid={pid}\n"
+    job = machine.submit("--gpus", "1", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES")
+    assert machine.wait(job) == 0
+    assert machine.ctl("log", str(job)).stdout == "0\n"
+    gctl(machine, "unignore", *which)
+    assert "busy" in card(machine)["unusable"]
+    assert "was not found" in gctl(machine, "unignore", *which, code=1)
+
+
+def gctl(machine: Machine, *words: str, code: int = 0) -> str:
+    """What ``gctl gpu-process`` printed; what it complains about, when it does not exit 0."""
+    answer = subprocess.run(
+        [str(BIN / "gctl"), "gpu-process", *words],
+        env=machine.env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert answer.returncode == code, answer
+    return answer.stderr if code else answer.stdout
 
 
 def test_process_of_a_job_is_no_stranger(driver: StandIn, machine: Machine) -> None:

@@ -67,6 +67,8 @@ class PolicyRoutes:
             web.post("/v1/drain", self.drain),
             web.post("/v1/undrain", self.undrain),
             web.patch("/v1/gpus", self.restrict_cards),
+            web.post("/v1/gpus/{id}/ignore", self.ignore_process),
+            web.post("/v1/gpus/{id}/heed", self.heed_process),
         ]
 
     # --- cards ------------------------------------------------------------------------------
@@ -81,6 +83,21 @@ class PolicyRoutes:
         except Invalid as error:
             raise _refused(what, f"allowed {error}") from None
         return answer(await self._operations.restrict_cards(peer_of(request), indices))
+
+    async def ignore_process(self, request: web.Request) -> web.StreamResponse:
+        """``{"pid"}``: this process keeps the card back no more."""
+        index, pid = await self._process(request, "ignore the process")
+        return answer(await self._operations.ignore_process(peer_of(request), index, pid))
+
+    async def heed_process(self, request: web.Request) -> web.StreamResponse:
+        """``{"pid"}``: undo ``ignore``."""
+        index, pid = await self._process(request, "heed the process")
+        return answer(await self._operations.heed_process(peer_of(request), index, pid))
+
+    async def _process(self, request: web.Request, what: str) -> tuple[int, int]:
+        raw = await self._body(request, what, ("pid",))
+        pid = _checked({"pid": field.integer(1, 1 << 31)}, "pid", raw.get("pid"), what)
+        return _number(request, "gpu", MAX_CARD), pid
 
     # --- quotas -----------------------------------------------------------------------------
 
@@ -228,12 +245,10 @@ def _subject(raw: dict[str, Any], what: str) -> tuple[str, str]:
     return scope, _checked({"name": _NAME}, "name", name, what)
 
 
-def _number(request: web.Request) -> int:
+def _number(request: web.Request, thing: str = "reservation", most: int = MAX_ID) -> int:
     digits = request.match_info["id"]
     if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
-        raise Refused(
-            Refused.INVALID, f"cannot find the reservation: its id is a number from 1 to {MAX_ID}"
-        )
+        raise Refused(Refused.INVALID, f"cannot find the {thing}: its id is a number up to {most}")
     return int(digits)
 
 

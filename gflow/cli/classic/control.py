@@ -10,7 +10,7 @@ from gflow.api.client import Client
 from gflow.api.dialect import LIMITS
 from gflow.api.quantity import GrammarError
 from gflow.api.wire import Refusal
-from gflow.cli.classic import info, notation, sheet, timetable
+from gflow.cli.classic import card, notation, sheet, timetable
 from gflow.cli.command import Failure, Parser, whole
 from gflow.cli.rendering import escape
 
@@ -55,54 +55,6 @@ def parser(name: str) -> Parser:
 
 def _no_options(parser: Parser) -> None:
     pass
-
-
-# --- cards ----------------------------------------------------------------------------------------
-
-
-def _set_gpus_options(parser: Parser) -> None:
-    parser.add_argument("cards", metavar="CARDS", help="0,2-3 or all")
-
-
-def _set_gpus(client: Client, options: argparse.Namespace) -> int:
-    known = {card["index"] for card in client.status()["gpus"]}
-    wanted = None if options.cards == "all" else notation.cards(options.cards)
-    strange = [index for index in wanted or () if index not in known]
-    if strange:
-        raise Failure(
-            "Failed to set GPU configuration: "
-            f"Invalid GPU indices {strange} (only {len(known)} GPUs detected)"
-        )
-    client.restrict_cards(wanted)
-    if wanted is None:
-        print("GPU restriction removed: all GPUs are now available")
-    else:
-        print(f"GPU restriction updated: only GPUs {[*wanted]} will be used")
-    return 0
-
-
-def _show_gpus(client: Client, options: argparse.Namespace) -> int:
-    held = info.holders_of_cards(client)
-    for card in client.status()["gpus"]:
-        reason = None if card["restricted"] else card["unusable"]
-        words = [str(card["index"]), "in_use" if card["index"] in held or reason else "available"]
-        words += ["restricted"] * card["restricted"]
-        print("\t".join([*words, escape(reason)] if reason else words))
-    return 0
-
-
-def _process_options(parser: Parser) -> None:
-    parser.add_argument("--gpu", type=whole(0, 1023), required=True, metavar="G")
-    parser.add_argument("--pid", type=whole(1, 2**31), required=True, metavar="P")
-
-
-def _process(client: Client, options: argparse.Namespace) -> int:
-    raise Failure("processes are ignored by name here: see [gpus] ignore_processes in gflow.toml")
-
-
-def _processes(client: Client, options: argparse.Namespace) -> int:
-    print("No ignored GPU processes")
-    return 0
 
 
 # --- groups ---------------------------------------------------------------------------------------
@@ -366,9 +318,9 @@ NESTED = {
     "gpu-process": ("ignore", "unignore", "list"),
 }
 _OPTIONS = {
-    "set-gpus": _set_gpus_options,
-    "gpu-process ignore": _process_options,
-    "gpu-process unignore": _process_options,
+    "set-gpus": card.set_options,
+    "gpu-process ignore": card.process_options,
+    "gpu-process unignore": card.process_options,
     "set-limit": _set_limit_options,
     "reserve create": _reserve_options,
     "reserve list": _reserve_list_options,
@@ -378,11 +330,11 @@ _OPTIONS = {
     "quota remove": _subject_options,
 }
 _RUN = {
-    "set-gpus": _set_gpus,
-    "show-gpus": _show_gpus,
-    "gpu-process ignore": _process,
-    "gpu-process unignore": _process,
-    "gpu-process list": _processes,
+    "set-gpus": card.restrict,
+    "show-gpus": card.show,
+    "gpu-process ignore": card.ignore,
+    "gpu-process unignore": card.unignore,
+    "gpu-process list": card.show_ignored,
     "set-limit": _set_limit,
     "reserve create": _reserve,
     "reserve list": _reserve_list,
