@@ -86,6 +86,9 @@ def restore(
         tally = core.live.tallies[job.array_id]
         tally.own[job.id - job.array_id - 1] = None
         tally.active += job.state in ACTIVE
+        # Another task may have come back before, and ended.
+        lifecycle.reopen_array(core, core.live.arrays[job.array_id], now, "adopted")
+        core.dependencies.touch((job.array_id,))
     if job.state is State.PENDING:
         waiting.count_pending(core, job, 1)
         waiting.watch(core, job)

@@ -107,3 +107,18 @@ def test_a_restored_task_finds_its_restored_array() -> None:
     stage.scheduler.restore(stage.saved["job", array + 2], stage.now)
     assert starts(stage.handle(Requeue(array + 2, 1000))) == [array + 2]
     assert stage.scheduler.tally(array) == {State.COMPLETED: 1, State.RUNNING: 1}
+
+
+def test_an_array_is_live_again_with_its_next_task() -> None:
+    """Run files bring back what the store lost one by one; one task may have ended by then."""
+    stage, twin = Stage(), Stage()
+    array = stage.submit(spec(array=tasks(2)))
+    records = [stage.saved["job", array + number] for number in (1, 2)]
+    twin.scheduler.restore(records[0], twin.now)
+    twin.end(array + 1)
+    assert twin.state(array) is State.CANCELLED
+    twin.scheduler.restore(records[1], twin.now)
+    assert twin.state(array) is State.PENDING
+    twin.end(array + 2)
+    assert twin.state(array) is State.COMPLETED
+    assert twin.scheduler.tally(array) == {State.COMPLETED: 2}
