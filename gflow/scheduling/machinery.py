@@ -88,7 +88,6 @@ def restore(
         tally.active += job.state in ACTIVE
         # Another task may have come back before, and ended.
         lifecycle.reopen_array(core, core.live.arrays[job.array_id], now, "adopted")
-        core.dependencies.touch((job.array_id,))
     if job.state is State.PENDING:
         waiting.count_pending(core, job, 1)
         waiting.watch(core, job)
@@ -118,6 +117,8 @@ def _make_room(core: Core, job: Job, array_id: int) -> None:
     interval.discard(array.cancelled, position)
     tally = core.live.tallies[array_id]
     tally.ended[State.CANCELLED] -= 1
+    if not tally.ended[State.CANCELLED]:
+        del tally.ended[State.CANCELLED]
     interval.discard(tally.done, position)
     core.live.change(array)
 
