@@ -12,8 +12,11 @@ from gflow.api.wire import Unreachable
 from gflow.cli.command import Failure
 from gflow.cli.session import Session
 
-#: While it lives it may load: a store of a million jobs takes seconds, an orphan 15 s to end.
+#: Without a sign of life. A store of a million jobs takes seconds, and says so every second; an
+#: orphan takes 15 s to end.
 _READY_S = 120.0
+#: What a supervisor says as long as it loads.
+_LOADING = b"loading"
 #: Variables with a path that is ours, in our folder.
 _PATHS = ("GFLOW_STATE_DIR", "GFLOW_RUNTIME_DIR", "GFLOW_CONFIG", "XDG_RUNTIME_DIR")
 #: When another one was quicker, how long to wait for that one.
@@ -95,20 +98,23 @@ def environment() -> dict[str, str]:
 
 
 def _read_line(fd: int) -> str:
-    """The line that the supervisor writes; "" when it ended without one."""
+    """The last line that the supervisor writes; "" when it ended without one."""
     data = b""
-    end = time.monotonic() + _READY_S
-    while not data.endswith(b"\n"):
-        rest = end - time.monotonic()
-        if rest <= 0 or not select.select([fd], [], [], rest)[0]:
+    while True:
+        line, newline, rest = data.partition(b"\n")
+        if newline and line == _LOADING:
+            data = rest
+        elif newline:
+            return line.decode(errors="replace").strip()
+        elif not select.select([fd], [], [], _READY_S)[0]:
             raise Failure(
-                f"the supervisor was not ready within {_READY_S:g} s: it may be loading still"
+                f"the supervisor gave no sign of life for {_READY_S:g} s: it may be loading still"
             )
-        piece = os.read(fd, 4096)
-        if not piece:
-            break
-        data += piece
-    return data.decode(errors="replace").strip()
+        else:
+            piece = os.read(fd, 4096)
+            if not piece:
+                return line.decode(errors="replace").strip()
+            data += piece
 
 
 def _other(runtime_dir: str | None) -> Record | None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from gflow.errors import StoreError
 from gflow.persistence import floor, space
 from gflow.persistence.codec import Item, decode
-from gflow.persistence.opening import Opening
+from gflow.persistence.opening import Opening, check_structure
 from gflow.persistence.setting import Settings
 from gflow.persistence.store import Store
 from gflow.persistence.trouble import classify
@@ -30,8 +30,15 @@ Tell = Callable[..., None]
 class Committer:
     """Owns the store while it is open. ``tell(type, **fields)`` sends a frame to the supervisor."""
 
-    def __init__(self, settings: Settings, opening: Opening, tell: Tell) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        opening: Opening,
+        tell: Tell,
+        going_on: Callable[[], None] = lambda: None,
+    ) -> None:
         self._settings = settings
+        self._going_on = going_on
         self._tell = tell
         self._marker = opening.marker_file
         self._session = opening.session
@@ -45,6 +52,8 @@ class Committer:
         self._complete = False
         self._trouble: str | None = None
         self._retry_at_s: float | None = None
+        #: The structure is to be checked when there is time: nobody could wait for it.
+        self.check_later = opening.check_later
         #: Told of every item that is committed: (items).
         self.listeners: list[Callable[[Iterable[Item]], None]] = []
 
@@ -164,16 +173,17 @@ class Committer:
                 network=settings.network,
                 relaxed=settings.relaxed,
                 wal_pages=self._wal_pages,
+                going_on=self._going_on,
             )
-            problems = store.quick_check()
-            if problems:
-                raise StoreError(f"{settings.store_path} is damaged: {problems[0]}")
+            if not check_structure(store, clean=False):
+                self.check_later = True
             store.begin_session(self._session)
         except (sqlite3.Error, OSError, StoreError) as error:
             if store is not None:
                 store.abandon()
             kind = "damaged" if isinstance(error, StoreError) else classify(error)
-            self._in_trouble(kind, f"{settings.store_path}: {error}")
+            told = "" if kind == "damaged" else f"{settings.store_path}: "
+            self._in_trouble(kind, f"{told}{error}")
             if kind == "damaged":
                 self._retry_at_s = time.monotonic() + 10 * RETRY_S
             return False

@@ -11,6 +11,7 @@ import os
 import shutil
 import sqlite3
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gflow.errors import StoreError
@@ -51,8 +52,11 @@ class Opening:
     check_later: bool = False
 
 
-def open_store(settings: Settings) -> Opening:
-    """Open the store of a state folder and begin a session. Raises StoreError."""
+def open_store(settings: Settings, going_on: Callable[[], None] = lambda: None) -> Opening:
+    """Open the store of a state folder and begin a session. Raises StoreError.
+
+    ``going_on`` is called now and then when it takes long; see ``Store``.
+    """
     state_dir, path = settings.state_dir, settings.store_path
     try:
         os.stat(state_dir)
@@ -68,12 +72,12 @@ def open_store(settings: Settings) -> Opening:
         if created:
             create(path)
         try:
-            opening = _open(settings, known)
+            opening = _open(settings, known, going_on)
         except (sqlite3.Error, OSError) as error:
             ballast = space.Ballast(state_dir, settings.ballast_bytes)
             if trouble.classify(error) != "no_space" or not ballast.give_up():
                 raise
-            opening = _open(settings, known)
+            opening = _open(settings, known, going_on)
     except sqlite3.Error as error:
         raise StoreError(explain(path, error)) from error
     except OSError as error:
@@ -113,16 +117,18 @@ def _refuse_surprise(known: Marker | None, presence: Presence, settings: Setting
         )
 
 
-def _open(settings: Settings, known: Marker | None) -> Opening:
+def _open(settings: Settings, known: Marker | None, going_on: Callable[[], None]) -> Opening:
     path = settings.store_path
     sizes = space.scale(space.total_bytes(settings.state_dir), settings.ballast_bytes)
     # A replacement comes after the death of a process, which damages no file.
     warnings = _look_at_log(f"{path}-wal") if settings.load else []
+    going_on()
     store = Store(
         path,
         network=settings.network,
         relaxed=settings.relaxed,
         wal_pages=sizes.wal_pages,
+        going_on=going_on,
     )
     try:
         migrated_from = store.version
@@ -130,7 +136,7 @@ def _open(settings: Settings, known: Marker | None) -> Opening:
         last = _last_session(store)
         clean = bool(last["clean"])
         warnings += _compare(known, last["number"], clean, path)
-        check_later = settings.load and not _check(store, clean)
+        check_later = settings.load and not check_structure(store, clean)
         copied = store.is_copy
         if copied:
             store.begin()
@@ -208,8 +214,11 @@ def _compare(known: Marker | None, session: int, clean: bool, path: str) -> list
     ]
 
 
-def _check(store: Store, clean: bool) -> bool:
-    """Check the structure as far as the start can wait for it. False: not all of it."""
+def check_structure(store: Store, clean: bool) -> bool:
+    """Check the structure as far as others can wait for it. False: not all of it.
+
+    Raises StoreError: it is damaged.
+    """
     size = os.path.getsize(store.path)
     if clean and size > _ALWAYS_CHECKED_BYTES:
         return True

@@ -16,6 +16,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, NoReturn
 
@@ -64,9 +65,10 @@ class Persister:
         self._poll = select.poll()
         self._poll.register(connection.fileno(), select.POLLIN)
         self._work: deque[_Work] = deque()
-        self._busy_at_s = 0.0
+        self._busy_at_s = time.monotonic()
+        #: What ``_going_on`` says.
+        self._what = "opening the store"
         self._errands = Errands(self._pump)
-        self._check_later = False
         self._housekeeper = Housekeeper(settings.keep_history_s, collect_every=_COLLECT_EVERY)
         # The first round comes when the start is long over.
         self._round_at_s = time.monotonic() + min(60.0, settings.housekeeping_interval_s)
@@ -77,7 +79,7 @@ class Persister:
     def run(self) -> int:
         """Open, load, serve, end."""
         try:
-            opening = open_store(self._settings)
+            opening = open_store(self._settings, self._going_on)
             self._tell("opened", **_opened(opening, self._settings))
             if self._settings.load:
                 self._load(opening)
@@ -87,8 +89,8 @@ class Persister:
             return self._refuse(explain(self._settings.store_path, error))
         except _SupervisorGone:
             return 0
-        self._check_later = opening.check_later
-        self._committer = Committer(self._settings, opening, self._tell)
+        self._what = "saving"
+        self._committer = Committer(self._settings, opening, self._tell, self._going_on)
         self._committer.listeners.append(self._housekeeper.note)
         try:
             return self._serve()
@@ -117,6 +119,7 @@ class Persister:
 
     def _load(self, opening: Opening) -> None:
         settings, store = self._settings, opening.store
+        self._what = "loading"
         loading = load.Loading(
             store,
             finished_since_at=time.time() - settings.keep_finished_s,
@@ -214,8 +217,8 @@ class Persister:
             return
         steps = self._housekeeper.round(store, time.time())
         self._work.append(_Work("housekeeping", None, steps))
-        if self._check_later:
-            self._check_later = False
+        if self._committer.check_later:
+            self._committer.check_later = False
             self._work.append(_Work("check", None, self._errands.late_check(store)))
 
     def _slice(self) -> None:
@@ -237,10 +240,15 @@ class Persister:
         self._work.append(work)
         if frame is not None:
             self._send(frame)
+        self._going_on(work.what)
+
+    def _going_on(self, what: str | None = None) -> None:
+        """A sign of life, at most one a second; also from inside a long statement of SQLite's."""
         now_s = time.monotonic()
         if now_s - self._busy_at_s > _BUSY_S:
             self._busy_at_s = now_s
-            self._tell("busy", what=work.what)
+            with suppress(_SupervisorGone):  # the next look at the pipe finds out
+                self._tell("busy", what=what or self._what)
 
 
 def _opened(opening: Opening, settings: Settings) -> dict[str, Any]:

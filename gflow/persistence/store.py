@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,6 +24,8 @@ from gflow.persistence.codec import DamagedRecord, Item
 _SESSION: Key = ("meta", "store.session")
 #: Name of the value that says in which folder the store is used.
 FOLDER = "store.folder"
+#: Of SQLite's machine, from one call of ``going_on`` to the next: some ten milliseconds.
+_PROGRESS_STEPS = 1_000_000
 
 
 class Store:
@@ -36,14 +38,17 @@ class Store:
         network: bool = False,
         relaxed: bool = False,
         wal_pages: int = 1000,
+        going_on: Callable[[], None] = lambda: None,
     ) -> None:
         """Open an existing store; the file was looked at already (``storefile``).
 
         ``network``: a file system where shared memory and locks are unsafe: rollback journal and
         EXTRA syncs. ``relaxed``: commits survive the death of processes, not a power cut.
+        ``going_on`` is called now and then within long statements; it must not raise.
         """
         self.path = path
         self.connection = sqlite3.connect(path, isolation_level=None, timeout=0)
+        self.connection.set_progress_handler(going_on, _PROGRESS_STEPS)
         try:
             self._configure(network, relaxed, wal_pages)
         except BaseException:

@@ -15,6 +15,7 @@ import pwd
 import resource
 import signal
 import sys
+import time
 from typing import Any, NoReturn
 
 import gflow
@@ -26,10 +27,14 @@ from gflow.process import child as process
 from gflow.supervisor.child import Child, Main
 from gflow.supervisor.folder import Folders, prepare
 from gflow.supervisor.logger import PipeHandler
+from gflow.supervisor.notify import notify
 
 log = logging.getLogger("gflow")
 
 _LOCK_NAME = "supervisor.lock"
+_SIGN_S = 1.0
+#: How long systemd may wait for the next sign (sd_notify(3), EXTEND_TIMEOUT_USEC).
+_PATIENCE_USEC = 30_000_000
 
 
 def parser() -> argparse.ArgumentParser:
@@ -95,6 +100,7 @@ class _Teller:
 
     def __init__(self, fd: int | None) -> None:
         self._fd = fd
+        self._told_s = time.monotonic()
         if fd is not None:
             os.set_inheritable(fd, False)
 
@@ -102,6 +108,19 @@ class _Teller:
         """One line on standard output; the pid to the one who started us."""
         print(line, flush=True)
         self._tell(f"ready {os.getpid()}\n")
+
+    def loading(self, what: str) -> None:
+        """A sign of life, to whoever waits and to systemd; at most one a second."""
+        now_s = time.monotonic()
+        if now_s - self._told_s < _SIGN_S:
+            return
+        self._told_s = now_s
+        notify(f"STATUS={what}\nEXTEND_TIMEOUT_USEC={_PATIENCE_USEC}")
+        if self._fd is not None:
+            try:
+                os.write(self._fd, b"loading\n")
+            except OSError:
+                pass  # nobody waits any more
 
     def failed(self, sentence: str) -> None:
         """One sentence on standard error, and to the one who started us."""
@@ -152,7 +171,7 @@ def _run(options: argparse.Namespace, tell: _Teller) -> int:
 
     from gflow.supervisor import service
 
-    return service.run(config, flags, folders, children, tell.ready)
+    return service.run(config, flags, folders, children, tell.ready, tell.loading)
 
 
 def _complete_environment() -> None:

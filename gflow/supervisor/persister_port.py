@@ -52,6 +52,8 @@ class PersisterPort(Port):
         self.loaded: dict[str, Any] = {}
         #: Called with jobs whose history ended ({id, array_id, task}): their logs may go.
         self.on_expired: Callable[[list[dict[str, Any]]], None] = lambda jobs: None
+        #: Called with what it is about, as long as the store is opened and loaded.
+        self.on_loading: Callable[[str], None] = lambda what: None
         #: Called after each acknowledgement.
         self.on_acked: Callable[[], None] = lambda: None
         self._resync = resync
@@ -86,7 +88,10 @@ class PersisterPort(Port):
             for frame in frames:
                 for found in self.link.receive(frame, time.monotonic()):
                     if isinstance(found, message.Rows):
+                        self.on_loading("loading")
                         yield from found.records
+                    elif isinstance(found, message.Busy):
+                        self.on_loading(found.what)
                     else:
                         self._handle(found)
 

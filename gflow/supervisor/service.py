@@ -60,10 +60,12 @@ def run(
     folders: Folders,
     children: dict[str, Child],
     ready: Callable[[str], None],
+    loading: Callable[[str], None],
 ) -> int:
     """Run until SIGTERM or SIGINT; the exit code. ``ready`` gets the one line to print.
 
-    Raises StoreError when the store cannot be opened.
+    ``loading`` gets, again and again, what the load is about. Raises StoreError when the store
+    cannot be opened.
     """
     early = EarlyEnd()
     inherited = surroundings.limits()
@@ -77,6 +79,7 @@ def run(
     start_id = f"{int(time.time() * 1000):x}"
     reactor = Reactor(loop, meter, scheduler, config, folders, children, start_id)
     reactor.directory.names[os.getuid()] = _own_name()
+    reactor.persister.on_loading = loading
     gc.disable()  # or it looks again and again at what is only getting more
     reactor.load()
     gc.collect()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gflow.cli import spawning
 from tests.cli.conftest import Result
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,3 +106,14 @@ def test_why_it_does_not_start(gflowctl: Place) -> None:
     del gflowctl.environ["GFLOW_CONFIG"]
     result = gflowctl("start")
     assert result.code == 1 and "no folder" in result.err
+
+
+def test_signs_of_life_are_no_answer() -> None:
+    """As long as the supervisor loads, and says so, its answer is waited for."""
+    answer, its_end = os.pipe()
+    os.write(its_end, b"loading\nloading\nready 7\n")
+    assert spawning._read_line(answer) == "ready 7"
+    os.write(its_end, b"loading\n")
+    os.close(its_end)
+    assert spawning._read_line(answer) == ""
+    os.close(answer)

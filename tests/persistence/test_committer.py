@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gflow.model.record import Key
-from gflow.persistence import codec, committer, space
+from gflow.persistence import codec, committer, opening, space
 from gflow.persistence.committer import Committer
 from gflow.persistence.opening import open_store
 from gflow.persistence.setting import Settings
@@ -174,12 +174,23 @@ def test_after_an_io_error_everything_is_asked_for_again(
 def test_damage_is_told_and_not_written_to(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that does not pass its check stays closed; the trouble names it."""
     monkeypatch.setattr(Store, "commit", failing("SQLITE_CORRUPT", "malformed", times=1))
-    monkeypatch.setattr(Store, "quick_check", lambda store: ["page 5: bad"])
+    monkeypatch.setattr(Store, "quick_check", lambda store, tables: ["page 5: bad"])
     desk.send()
     desk.tick()
     assert desk.committer.store is None
     assert desk.told[-1][1]["kind"] == "damaged"
     assert "state.db" in desk.told[-1][1]["message"]
+
+
+def test_a_large_store_is_checked_when_there_is_time(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an I/O error saving goes on soon: what was not looked at then is checked later."""
+    monkeypatch.setattr(opening, "_CHECKED_BYTES", 1)
+    monkeypatch.setattr(Store, "commit", failing("SQLITE_IOERR", "disk I/O error", times=1))
+    desk.send()
+    desk.tick()
+    assert desk.committer.store is not None and desk.committer.check_later
 
 
 def test_a_marker_that_cannot_be_written_withholds_the_acknowledgement(

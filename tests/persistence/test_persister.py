@@ -10,7 +10,7 @@ import time
 import pytest
 
 from gflow.model.record import Key, Record
-from gflow.persistence import message
+from gflow.persistence import message, persister
 from tests.persistence.harness import Supervisor, job
 
 
@@ -21,6 +21,14 @@ def test_a_durable_record_is_there_after_kill_9(supervisor: Supervisor, state_di
     rows, info = Supervisor(state_dir).loaded()
     assert rows[("job", 7)] == job(7)
     assert info["clean_shutdown"] is False
+
+
+def test_opening_tells_that_it_goes_on(state_dir: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for a large store knows that somebody is at it, and at what."""
+    monkeypatch.setattr(persister, "_BUSY_S", -1.0)
+    supervisor = Supervisor(state_dir)
+    assert supervisor.expect(message.Busy).what == "opening the store"
+    supervisor.expect(message.Loaded)
 
 
 def test_an_orderly_end_is_remembered(supervisor: Supervisor, state_dir: str) -> None:

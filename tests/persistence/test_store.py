@@ -171,3 +171,16 @@ def test_full_durability_syncs_every_commit(opened: Store, tmp_path: os.PathLike
     assert full.connection.execute("PRAGMA synchronous").fetchone() == (2,)
     assert opened.connection.execute("PRAGMA synchronous").fetchone() == (1,)
     assert full.connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_long_statement_tells_that_it_goes_on(tmp_path: os.PathLike[str]) -> None:
+    """Nobody takes a store for dead that counts for long."""
+    path = os.path.join(tmp_path, "state.db")
+    store.create(path)
+    signs: list[None] = []
+    opened = Store(path, going_on=lambda: signs.append(None))
+    opened.connection.execute(
+        "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < 200000)"
+        " SELECT max(i) FROM n"
+    ).fetchone()
+    assert signs
