@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -233,9 +234,18 @@ class Operations(Protocol):
         ...
 
     async def update(
-        self, peer: Peer, job_id: int, changes: Mapping[str, Any], *, wait: bool
+        self,
+        peer: Peer,
+        job_id: int,
+        changes: Mapping[str, Any],
+        *,
+        wait: bool,
+        blobs: Mapping[str, bytes] = MappingProxyType({}),
     ) -> Record:
-        """``{"job": record, "durable": bool}``. ``changes`` is what ``parse_changes`` returns."""
+        """``{"job": record, "durable": bool}``. ``changes`` is what ``parse_changes`` returns.
+
+        ``blobs``: data of the script that they name.
+        """
         ...
 
     async def act(

@@ -81,6 +81,8 @@ CHANGEABLE: dict[str, Check] = {
 _UPDATE_FIELDS: dict[str, Check] = {
     **CHANGEABLE,
     "command": field.command,
+    "script": field.text(_SCRIPT_BYTES, empty=False),
+    "args": field.words,
     "params": field.strings,
     "array_limit": field.optional(field.integer(1, (1 << 31) - 1)),
     "top": field.integer(0, (1 << 31) - 1),
@@ -250,7 +252,7 @@ class Parser:
         text = values.get("script")
         if text is None:
             return None
-        return (yield from self._blob(text.encode()))
+        return (yield from pack(text.encode(), self._blobs))
 
     def _environment(self, values: dict[str, Any]) -> Generator[None, None, str | None]:
         variables = values.get("env")
@@ -266,31 +268,34 @@ class Parser:
                 raise Invalid(f"env is larger than {_ENV_BYTES >> 20} MB")
             if count % 500 == 499:
                 yield
-        return (yield from self._blob(("{" + ",".join(text) + "}").encode()))
+        return (yield from pack(("{" + ",".join(text) + "}").encode(), self._blobs))
 
-    def _blob(self, data: bytes) -> Generator[None, None, str]:
-        digest = hashlib.sha256()
-        slices = [data[at : at + _SLICE_BYTES] for at in range(0, len(data), _SLICE_BYTES)]
+
+def pack(data: bytes, blobs: dict[str, bytes]) -> Generator[None, None, str]:
+    """Add data to the blobs, in short steps; the generator's value is its key."""
+    digest = hashlib.sha256()
+    slices = [data[at : at + _SLICE_BYTES] for at in range(0, len(data), _SLICE_BYTES)]
+    for piece in slices:
+        digest.update(piece)
+        if len(slices) > 4:
+            yield
+    key = digest.hexdigest()
+    if key not in blobs:
+        packer = zlib.compressobj(1)
+        packed = []
         for piece in slices:
-            digest.update(piece)
-            if len(slices) > 4:
+            packed.append(packer.compress(piece))
+            if len(slices) > 1:
                 yield
-        key = digest.hexdigest()
-        if key not in self._blobs:
-            packer = zlib.compressobj(1)
-            packed = []
-            for piece in slices:
-                packed.append(packer.compress(piece))
-                if len(slices) > 1:
-                    yield
-            self._blobs[key] = b"".join([*packed, packer.flush()])
-        return key
+        blobs[key] = b"".join([*packed, packer.flush()])
+    return key
 
 
 def parse_changes(raw: object, references: References) -> dict[str, Any]:
     """Changes for an Update: field of Spec or Resources → checked value, None clears.
 
-    Raises Refused. Whether the job may still be changed so is for the core to say.
+    Raises Refused. Whether the job may still be changed so is for the core to say. A new script is
+    its text here, and a blob's key (of :func:`pack`) for the core.
     """
     try:
         values = checked(raw, _UPDATE_FIELDS, "change", keep_null=True)
@@ -301,13 +306,24 @@ def parse_changes(raw: object, references: References) -> dict[str, Any]:
             values.setdefault("dependency_mode", mode)
         if resources is not None:
             values.update(checked(resources, RESOURCE_FIELDS, "resource", keep_null=True))
-        if values.get("command") is not None:
-            values.update(script=None, args=None)
+        _replace_what_runs(values)
         if not values:
             raise Invalid("no field is named")
     except Invalid as error:
         raise Refused(Refused.INVALID, f"cannot update job: {error}") from None
     return values
+
+
+def _replace_what_runs(values: dict[str, Any]) -> None:
+    """After a command or a script in a change, nothing of what ran before does."""
+    if values.get("script") is not None:
+        if values.get("command") is not None:
+            raise Invalid("it has both a command and a script")
+        values.update(command=(), args=values.get("args"))
+    elif values.keys() & {"script", "args"}:
+        raise Invalid("script and args cannot be cleared or changed alone: name a script")
+    elif values.get("command") is not None:
+        values.update(script=None, args=None)
 
 
 def references_of(raw: object) -> set[JobReference]:

@@ -39,8 +39,16 @@ class Blobs:
         """Hold the blobs for a job; the names that were not held before, which must be saved."""
         if job_id in self._claims:
             return []
-        wanted = tuple(names)
-        self._claims[job_id] = wanted
+        return self._hold(job_id, tuple(names), data)
+
+    def add(self, job_id: int, data: Mapping[str, bytes]) -> list[str]:
+        """Hold more blobs for a job, which has a claim or gets one; else as ``claim``."""
+        held = self._claims.get(job_id, ())
+        return self._hold(job_id, tuple(name for name in data if name not in held), data)
+
+    def _hold(self, job_id: int, wanted: tuple[str, ...], data: Mapping[str, bytes]) -> list[str]:
+        if wanted or job_id not in self._claims:
+            self._claims[job_id] = (*self._claims.get(job_id, ()), *wanted)
         new = []
         for name in wanted:
             self._holders[name] = self._holders.get(name, 0) + 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from gflow.api.operations import Action, JobFilter, Peer, Record
@@ -33,7 +35,13 @@ class ChangeOperations(ListingOperations):
     """The part of the operations that changes what was submitted."""
 
     async def update(
-        self, peer: Peer, job_id: int, changes: Mapping[str, Any], *, wait: bool
+        self,
+        peer: Peer,
+        job_id: int,
+        changes: Mapping[str, Any],
+        *,
+        wait: bool,
+        blobs: Mapping[str, bytes] = MappingProxyType({}),
     ) -> Record:
         """Change fields of one job."""
         self._check_owner(peer, job_id, "update")
@@ -41,8 +49,11 @@ class ChangeOperations(ListingOperations):
             project.check(self._reactor.config, changes["project"], "update")
         check_begin(changes.get("begin_at"), f"update job {job_id}")
         change = event.Update(job_id, peer.uid, dict(changes), access.is_admin(self._reactor, peer))
+        self._reactor.blobs.check(blobs)
         try:
-            position = self._reactor.step(change)
+            # One at a time with submissions: what they are about to save may be the same script.
+            async with self._reactor.admission if blobs else nullcontext():
+                position = self._reactor.change(change, blobs)
         except Refused as error:
             raise await self._explained(error, "update", job_id) from None
         self._reactor.tell(job_id, "update")

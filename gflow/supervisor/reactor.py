@@ -26,6 +26,7 @@ from gflow.model.event import (
     Event,
     StartFailed,
     Submit,
+    Update,
     Wake,
 )
 from gflow.model.job import Job, Spec
@@ -254,6 +255,15 @@ class Reactor:
             self._admitted = 0
             gc.freeze()
         return admitted.job_ids, actions
+
+    def change(self, event: Update, data: Mapping[str, bytes]) -> int:
+        """Change a job; the position as of :meth:`step`. ``data``: blobs that it names from now on.
+
+        Those that it named before are held until it ends: some of its tasks may run with them.
+        """
+        actions, keys = self.decide(event)
+        new = self.blobs.add(event.job_id, data)
+        return self.finish(actions, [*(("blob", name) for name in new), *keys])
 
     async def durable(self, position: int, wait: bool) -> bool:
         """Whether a position is durable: now, or as soon as it is, within the patience."""

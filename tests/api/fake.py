@@ -166,8 +166,11 @@ class FakeOperations:
         first |= {"uid": os.getuid(), "user": "me"}
         return {"transitions": [first]}
 
-    async def update(self, peer: Any, job_id: int, changes: Any, *, wait: bool) -> Any:
+    async def update(
+        self, peer: Any, job_id: int, changes: Any, *, wait: bool, blobs: Any = None
+    ) -> Any:
         self.calls.append(("update", (job_id, dict(changes))))
+        self.blobs = dict(blobs or {})
         return {"job": await self.job(peer, job_id), "durable": wait}
 
     async def act(

@@ -219,8 +219,29 @@ def test_a_new_command_replaces_a_script() -> None:
     assert changes == {"command": ("bash", "-c", "echo x"), "script": None, "args": None}
 
 
+def test_a_new_script_replaces_a_command() -> None:
+    """With its arguments, or without any."""
+    assert parse_changes({"script": "echo x"}, {}) == {
+        "script": "echo x",
+        "command": (),
+        "args": None,
+    }
+    assert parse_changes({"script": "echo x", "args": ["1"]}, {})["args"] == ("1",)
+
+
 @pytest.mark.parametrize(
-    "raw", [{}, {"script": "a"}, {"command": []}, {"priority": "x"}, {"resources": {"x": 1}}, []]
+    "raw",
+    [
+        {},
+        {"script": ""},
+        {"script": None},
+        {"script": "a", "command": "b"},
+        {"args": ["a"]},
+        {"command": []},
+        {"priority": "x"},
+        {"resources": {"x": 1}},
+        [],
+    ],
 )
 def test_bad_changes_are_refused(raw: object) -> None:
     """What cannot be changed, or not so, is refused."""

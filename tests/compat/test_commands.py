@@ -190,6 +190,25 @@ def test_a_captured_script_is_run_again(client: Reference, ours: Run) -> None:
     assert client.output(again) == "first word\n"
 
 
+def test_a_captured_script_changes_its_environment(client: Reference, ours: Run) -> None:
+    """It stays captured, arguments and all: its activation comes before it, and goes again."""
+    path = client.machine.work / "once.sh"
+    path.write_text("#!/bin/bash\necho first $1\n")
+    said = ours("gbatch", "--array", "1-2", "--begin", "now+1h", str(path), "word")
+    entered, left = submitted(said)
+    path.write_text("echo second\n")
+    for job_id in (entered, left):
+        said = ours("gjob", "update", str(job_id), "-e", "no-such-environment")
+        assert said.splitlines()[1] == "  UpdatedFields=conda_env"
+    assert "CondaEnv=no-such-environment" in ours("gjob", "show", str(entered))
+    ours("gjob", "update", str(left), "--clear-conda-env")
+    assert "CondaEnv" not in ours("gjob", "show", str(left))
+    client.machine.ctl("update", f"{entered},{left}", "--clear", "begin")
+    assert client.machine.wait(entered) == 1
+    assert "first" not in ours("gjob", "log", str(entered))
+    assert client.output(left) == "first word\n"
+
+
 def test_all_ids_are_cancelled_though_one_is_unknown(client: Reference, ours: Run) -> None:
     """The others end; the exit code is 1."""
     (job_id,) = submitted(ours("gbatch", "sleep", "60"))

@@ -54,3 +54,16 @@ def test_over_the_limit_is_refused() -> None:
     with pytest.raises(Refused) as caught:
         blobs.check({"f": b"x" * 3})
     assert caught.value.kind == Refused.UNAVAILABLE
+
+
+def test_more_is_held_for_a_job() -> None:
+    """Beside what it held before, until it ends; also for one that held nothing."""
+    blobs = Blobs(1000)
+    blobs.claim(1, ["e"], {"e": b"x"})
+    assert blobs.add(1, {"s": b"yy"}) == ["s"]
+    assert blobs.add(1, {"s": b"yy"}) == []
+    assert blobs.add(2, {"s": b"yy"}) == []
+    blobs.release(1)
+    assert blobs.names() == ["s"]
+    blobs.release(2)
+    assert blobs.total_bytes == 0

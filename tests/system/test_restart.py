@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 
+from gflow.api.client import Client
 from gflow.process import identity
 from tests.system.machine import Machine, eventually
 
@@ -47,6 +48,20 @@ def test_acknowledged_job_survives_at_once(machine: Machine) -> None:
     machine.ctl("release", str(job_id))
     assert machine.wait(job_id) == 0
     assert machine.ctl("log", str(job_id)).stdout == "some value\n"
+
+
+def test_changed_script_survives(machine: Machine) -> None:
+    """Once its change is acknowledged a script is what runs, whoever is killed; arguments stay."""
+    (machine.work / "job.sh").write_text("echo before $1\n")
+    job = machine.submit("--hold", "./job.sh", "word")
+    with Client(str(machine.runtime)) as client:
+        change = {"script": "echo after $1\n", "args": client.job(job)["args"]}
+        assert client.update(job, change)["durable"]
+    machine.kill_at_once()
+    machine.start()
+    machine.ctl("release", str(job))
+    assert machine.wait(job) == 0
+    assert machine.ctl("log", str(job)).stdout == "after word\n"
 
 
 def test_launcher_killed(machine: Machine) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -36,8 +36,10 @@ from gflow.api.server.stream import (
 )
 from gflow.api.server.takeover import TakeoverRoutes
 from gflow.api.server.turn import Turn
-from gflow.api.specification import Parser, parse_changes, references_of
+from gflow.api.specification import Parser, pack, parse_changes, references_of
 from gflow.errors import Refused
+
+_Value = TypeVar("_Value")
 
 _MAX_KEY = 255
 #: A name that is not known after a second is shown as its number.
@@ -281,7 +283,11 @@ class Routes:
             for reference in references_of(raw)
         }
         changes = parse_changes(raw, references)
-        return answer(await self._operations.update(peer, job_id, changes, wait=wait))
+        blobs: dict[str, bytes] = {}
+        if changes.get("script") is not None:
+            steps = pack(changes["script"].encode(), blobs)
+            changes["script"] = await _in_steps(steps, Turn())
+        return answer(await self._operations.update(peer, job_id, changes, wait=wait, blobs=blobs))
 
     async def act_on_one(self, request: web.Request) -> web.StreamResponse:
         """cancel, hold, release, … one job."""
@@ -385,7 +391,7 @@ class Routes:
         return await self._resolver(peer)(reference)
 
 
-async def _in_steps(steps: Generator[None, None, Submission], turn: Turn) -> Submission:
+async def _in_steps(steps: Generator[None, None, _Value], turn: Turn) -> _Value:
     """The generator's value, letting others run between its steps."""
     while True:
         try:

@@ -39,6 +39,13 @@ def enter(spec: dict[str, Any], environment: str, path: str | None = None) -> No
         del spec["script"]
 
 
+def leave(spec: dict[str, Any]) -> None:
+    """Take what ``enter`` put before a shell's script out again."""
+    spec.get("labels", {}).pop("conda_env", None)
+    if "script" in spec:
+        spec["script"] = "".join(_split(spec["script"]))
+
+
 def _split(script: str) -> tuple[str, str]:
     """The first line if it names an interpreter, and the rest without an earlier activation."""
     head, text = "", script

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from functools import partial
 from typing import Any
 
 from gflow.api import dialect
@@ -197,7 +198,8 @@ def _update(client: Client, options: argparse.Namespace) -> int:
             found = dialect.state(record)
             if found not in ("Queued", "Hold"):
                 raise Failure(f"Job {job_id} is in state '{found}' and cannot be updated")
-            changes, names = revision.changes(options, record, os.getcwd())
+            script = partial(client.script, job_id)
+            changes, names = revision.changes(options, record, os.getcwd(), script)
             client.update(job_id, changes)
         except (Refusal, Failure) as error:
             if isinstance(error, Refusal) and error.status not in (400, 403, 404, 409):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os.path
+from collections.abc import Callable
 from typing import Any
 
 from gflow.api import dialect
@@ -51,8 +52,13 @@ def add_options(parser: Parser) -> None:
         add(f"--{name.replace('_', '-')}", action="store_true")
 
 
-def changes(options: argparse.Namespace, record: Record, cwd: str) -> tuple[Record, list[str]]:
-    """Changes of a spec and the names of what changes. Raises Failure."""
+def changes(
+    options: argparse.Namespace, record: Record, cwd: str, script: Callable[[], str]
+) -> tuple[Record, list[str]]:
+    """Changes of a spec and the names of what changes. Raises Failure.
+
+    ``script`` reads the job's.
+    """
     named = _named(options)
     if not named:
         raise NothingToDo("No updates specified. Use --help to see available options.")
@@ -83,7 +89,7 @@ def changes(options: argparse.Namespace, record: Record, cwd: str) -> tuple[Reco
         either = options.depends_on_any is not None and options.depends_on_all is None
         found["dependency_mode"] = "any" if either else "all"
     if named.keys() & {"command", "script", "conda_env", "parameters"}:
-        found.update(_command(options, record, named, cwd))
+        found.update(_runs(options, record, named, cwd, script))
     return found, [name for name in dialect.CHANGEABLE if name in named]
 
 
@@ -119,6 +125,26 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
+def _runs(
+    options: argparse.Namespace, record: Record, named: Record, cwd: str, script: Callable[[], str]
+) -> Record:
+    """What runs from now on, and how."""
+    if record["script"] is None or options.command is not None or options.script is not None:
+        return _command(options, record, named, cwd)
+    if "parameters" in named:
+        raise Failure("its script was captured with its parameters: give --command or --script")
+    return _captured(record, named["conda_env"], script())
+
+
+def _captured(record: Record, environment: str | None, text: str) -> Record:
+    """The script that was captured, in another environment."""
+    spec: Record = {"script": text, "args": record["args"], "labels": dict(record["labels"])}
+    conda.leave(spec)
+    if environment:
+        conda.enter(spec, environment, record["labels"].get("script"))
+    return spec
+
+
 def _command(options: argparse.Namespace, record: Record, named: Record, cwd: str) -> Record:
     """The command line anew, for another command, script, environment or other values."""
     labels = dict(record["labels"])
@@ -129,8 +155,6 @@ def _command(options: argparse.Namespace, record: Record, named: Record, cwd: st
         script, line = os.path.normpath(os.path.join(cwd, options.script)), None
     if options.command is not None:
         script, line = None, options.command
-    if script is None and record["script"] is not None and options.command is None:
-        raise Failure("its script was captured when it was submitted: give --command or --script")
     words = [script] if script is not None else ["-c", dialect.substituted(line or "", parameters)]
     environment = named.get("conda_env", labels.get("conda_env"))
     spec: Record = {"command": ["bash", *words]}
