@@ -76,7 +76,8 @@ class Follower:
     def __init__(self, subject: Subject, place: Place) -> None:
         self._subject = subject
         self._mark = place.mark(subject.job_id, subject.attempt)
-        self._run_fd = runfile.reopen(place.run_path(subject.job_id, subject.attempt))
+        path = place.run_path(subject.job_id, subject.attempt)
+        self._run_fd, self._run_name = runfile.reopen(path), os.path.basename(path)
         self._reporter = Reporter(place.reports, subject.job_id, subject.attempt)
         self._ending = Ending(self._members)
         #: Members at the last look: who left session, parent and environment is known by that.
@@ -136,7 +137,7 @@ class Follower:
         if self._run_fd is None:
             return  # deleted: there is nothing left to be remembered
         try:
-            runfile.append(self._run_fd, phase, facts)
+            runfile.append(self._run_fd, self._run_name, phase, facts)
         except OSError:
             pass  # the report says the same
 

@@ -16,8 +16,11 @@ _WRITE_AGAIN_S = 1.0
 class Journal:
     """Writes one run file. A full disk keeps a command from starting; it never loses an end."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, spare: str | None = None) -> None:
+        """``spare``: see ``runfile.create``."""
         self._path = path
+        self._name = os.path.basename(path)
+        self._spare = spare
         self._fd = -1
         #: Lines that the full disk did not take.
         self._unwritten: list[tuple[str, Facts]] = []
@@ -25,7 +28,7 @@ class Journal:
     def begin(self) -> bool:
         """Make the file. False: it is there already. Raises CannotStart."""
         try:
-            self._fd = runfile.create(self._path)
+            self._fd = runfile.create(self._path, self._spare)
         except FileExistsError:
             return False
         except OSError as error:
@@ -40,7 +43,7 @@ class Journal:
         try:
             if not os.fstat(self._fd).st_nlink:
                 raise FileNotFoundError(errno.ENOENT, "it was deleted")
-            runfile.append(self._fd, phase, facts, record)
+            runfile.append(self._fd, self._name, phase, facts, record)
         except OSError as error:
             raise self._cannot_start(error) from None
 
@@ -52,7 +55,7 @@ class Journal:
         if self._fd < 0:
             return
         try:
-            runfile.append(self._fd, phase, facts)
+            runfile.append(self._fd, self._name, phase, facts)
         except OSError:
             self._unwritten.append((phase, facts))
 

@@ -24,7 +24,7 @@ from gflow.launching.custody import Custody, Key, about
 from gflow.launching.ledger import Ledger
 from gflow.launching.order import Order
 from gflow.launching.place import Place, remove
-from gflow.launching.pool import Pool
+from gflow.launching.pool import Handle, Pool
 from gflow.launching.protocol import Message
 from gflow.launching.report import Reports
 from gflow.launching.survey import Known, Survey
@@ -184,8 +184,7 @@ class Launcher:
             return
         if blobs[1] is None and not message.get("pty"):
             self._frugal.add(key)
-        handed = {**message, "oom_kills": self._conditions.oom_kills}
-        handle = self._pool.hand(handed, blobs, self._lock_fd)
+        handle = self._hand(message, blobs)
         if handle is not None:
             self._custody.adopt(key, handle)
             return
@@ -196,6 +195,17 @@ class Launcher:
             self._send(about("start_failed", key, message=text, transient=True))
         else:
             self._custody.adopt_child(key, pid, ours)
+
+    def _hand(self, message: Message, blobs: list[bytes | None]) -> Handle | None:
+        """Give a start to an idle shim, with what a new one would find in this process."""
+        if not len(self._pool):
+            return None
+        handed = {
+            **message,
+            "oom_kills": self._conditions.oom_kills,
+            "spare": self._attic.take(time.monotonic()),
+        }
+        return self._pool.hand(handed, blobs, self._lock_fd)
 
     def _fork(self, order: Order) -> tuple[int, line.LauncherEnd | None]:
         """A new shim's pid and the line to it. Raises OSError."""

@@ -36,6 +36,7 @@ class Order:
         "record",
         "rlimits",
         "script",
+        "spare",
         "task",
         "task_count",
         "task_max",
@@ -87,6 +88,8 @@ class Order:
         self.hook_timeout_s: float = message.get("hook_timeout_s", 60.0)
         #: A line for the job's end needs no run file: the job ended while it waited.
         self.unguarded: bool = message.get("unguarded", False)
+        #: A file that can become the run file; None: it is made.
+        self.spare: str | None = message.get("spare")
         #: Further variables, stronger than the environment's.
         self.variables: dict[str, str] = message.get("variables", {})
         #: zlib-compressed JSON object of strings; None: a small default environment.

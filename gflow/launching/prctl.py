@@ -1,8 +1,9 @@
-"""Calls that the standard library lacks: becoming the parent of orphans, signals to poll for."""
+"""Calls that the standard library lacks: parents of orphans, signals to poll for, exact renames."""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 from collections.abc import Iterable
@@ -10,6 +11,8 @@ from collections.abc import Iterable
 _PR_SET_CHILD_SUBREAPER = 36
 libc = ctypes.CDLL(None, use_errno=True)
 _prctl = libc.prctl
+_renameat2 = getattr(libc, "renameat2", None)
+_AT_FDCWD, _RENAME_NOREPLACE = -100, 1  # <fcntl.h>, <stdio.h>
 
 
 def become_subreaper() -> None:
@@ -30,3 +33,16 @@ def signal_fd(signals: Iterable[signal.Signals]) -> int:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return fd
+
+
+def rename_exclusively(source: str, target: str) -> None:
+    """Rename a file unless there is one of the new name (FileExistsError). Raises OSError.
+
+    Not every file system can (renameat2(2), RENAME_NOREPLACE); it says EINVAL then.
+    """
+    if _renameat2 is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    names = os.fsencode(source), os.fsencode(target)
+    if _renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_NOREPLACE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), source)

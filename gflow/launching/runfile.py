@@ -1,6 +1,8 @@
 """The run file of an attempt: what is known of it without any of our processes.
 
-Lines are appended by the shim alone, each with a CRC32, in this order:
+Lines are appended by the shim alone, in this order. Each has a CRC32 over the file's name and
+itself: a file may have been another attempt's before, and after a power cut its lines may be there
+again.
 
 =============  =====================================================================================
 ``starting``   the job's record, identity of the shim, boot, machine and folder
@@ -22,7 +24,7 @@ import os
 import zlib
 from typing import Any
 
-from gflow.launching import protocol
+from gflow.launching import prctl, protocol
 from gflow.launching.cgroup import Group
 
 Facts = dict[str, Any]
@@ -31,12 +33,47 @@ Facts = dict[str, Any]
 _LARGEST_BYTES = 64 << 20
 
 
-def create(path: str) -> int:
-    """A new run file, locked, for appending. Raises FileExistsError: the attempt began before."""
+def create(path: str, spare: str | None = None) -> int:
+    """A new run file, locked, for appending. Raises FileExistsError: the attempt began before.
+
+    ``spare``: a file that nobody needs any more becomes it, if it can (see ``attic``).
+    """
+    fd = None if spare is None else _reuse(spare, path)
+    if fd is not None:
+        return fd
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
     fd = os.open(path, flags, 0o600)
     fcntl.flock(fd, fcntl.LOCK_EX)  # at most a scan's short shared lock is in the way
     return fd
+
+
+def _reuse(spare: str, path: str) -> int | None:
+    """A spare file under its new name, emptied and locked; None: it is not to be had.
+
+    Who has the lock of a file that is still where spares are owns it, whatever other launchers have
+    given away: it leaves that place under its lock alone, and no name is used there twice.
+    """
+    try:
+        fd = os.open(spare, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if is_at(fd, spare):
+            try:
+                os.ftruncate(fd, 0)
+                prctl.rename_exclusively(spare, path)
+            except OSError:
+                os.unlink(spare)
+                raise
+            return fd
+    except FileExistsError:
+        os.close(fd)
+        raise
+    except OSError:
+        pass
+    os.close(fd)
+    return None
 
 
 def reopen(path: str) -> int | None:
@@ -53,18 +90,31 @@ def reopen(path: str) -> int | None:
     return fd
 
 
-def append(fd: int, phase: str, facts: Facts | None = None, record: bytes | None = None) -> None:
+def append(
+    fd: int, name: str, phase: str, facts: Facts | None = None, record: bytes | None = None
+) -> None:
     """Append one line with a single write. ``record`` is JSON already and goes in as it is.
+
+    ``name``: of the file, without its folder.
 
     Every line begins on a new one, so that garbage before it costs nothing but itself.
     """
     body = protocol.encode({"phase": phase, **(facts or {})})
     if record is not None:
         body = b"".join((body[:-1], b',"record":', record, b"}"))
-    line = b"\n%08x %b\n" % (zlib.crc32(body), body)
+    line = compose(name, body)
     written = os.write(fd, line)
     while written < len(line):  # an interrupted write; the disk being full raises
         written += os.write(fd, line[written:])
+
+
+def compose(name: str, body: bytes) -> bytes:
+    """A line of the file of that name."""
+    return b"\n%08x %b\n" % (_checksum(name, body), body)
+
+
+def _checksum(name: str, body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(name.encode()))
 
 
 class Contents:
@@ -95,8 +145,11 @@ class Contents:
         return self.phases.get(phase)
 
 
-def parse(data: bytes) -> Contents:
-    """Read what is whole; a later line of a phase replaces an earlier one."""
+def parse(data: bytes, name: str) -> Contents:
+    """Read what is whole and about the attempt of that file name.
+
+    A later line of a phase replaces an earlier one.
+    """
     phases: dict[str, Facts] = {}
     lines = data.split(b"\n")
     lines.pop()  # empty, or torn: a write that a crash cut off
@@ -104,7 +157,7 @@ def parse(data: bytes) -> Contents:
     for line in lines:
         if not line:
             continue
-        facts = _parse_line(line)
+        facts = _parse_line(line, name)
         if facts is None:
             damaged = True
         else:
@@ -112,10 +165,10 @@ def parse(data: bytes) -> Contents:
     return Contents(phases, damaged or not phases)
 
 
-def _parse_line(line: bytes) -> Facts | None:
+def _parse_line(line: bytes, name: str) -> Facts | None:
     checksum, separator, body = line.partition(b" ")
     try:
-        if not separator or int(checksum, 16) != zlib.crc32(body):
+        if not separator or int(checksum, 16) != _checksum(name, body):
             return None
         facts = json.loads(body)
     except ValueError:
@@ -140,7 +193,7 @@ def read(path: str) -> tuple[Contents, bool] | None:
         return Contents({}, damaged=True), False
     finally:
         os.close(fd)
-    return parse(data), held
+    return parse(data, os.path.basename(path)), held
 
 
 def keys(folder: str) -> list[tuple[int, int]]:

@@ -117,7 +117,7 @@ class Shim:
         """``itself``: identity of this process. ``arrears``: exits of its earlier attempts."""
         self._order = order
         self._place = place
-        self._journal = Journal(place.run_path(order.job_id, order.attempt))
+        self._journal = Journal(place.run_path(order.job_id, order.attempt), order.spare)
         self._identity = itself
         self._arrears = arrears
         self._ledger = Ledger(place)

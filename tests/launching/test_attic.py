@@ -1,4 +1,4 @@
-"""Run files that are nobody's any more: gone at once, deleted in time."""
+"""Run files that are nobody's any more: gone at once, used again, or deleted in time."""
 
 from __future__ import annotations
 
@@ -36,6 +36,13 @@ def kept(runs: Path) -> int:
     return len(os.listdir(runs / ".forgotten"))
 
 
+@pytest.fixture
+def no_spares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None are kept for later."""
+    monkeypatch.setattr(attic, "_SPARES", 0)
+
+
+@pytest.mark.usefixtures("no_spares")
 def test_a_file_is_gone_at_once_and_deleted_when_it_is_quiet(tmp_path: Path, runs: Path) -> None:
     """Nobody finds it in its place; a burst of jobs does not pay for deleting it."""
     ours = opened(tmp_path)
@@ -60,6 +67,29 @@ def test_not_more_than_so_many_are_kept(
     assert os.listdir(runs / ".forgotten") == ["2.1"]
 
 
+def test_some_are_kept_for_the_next_burst(
+    tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However quiet it is."""
+    monkeypatch.setattr(attic, "_SPARES", 1)
+    ours = opened(tmp_path)
+    for job in range(3):
+        ours.put(f"{runs}/{job}.1", 100.0)
+    ours.clear(200.0)
+    assert os.listdir(runs / ".forgotten") == ["2.1"]
+
+
+def test_a_file_is_given_away_once_it_rested(tmp_path: Path, runs: Path) -> None:
+    """Its shim may hold it for a moment; the oldest goes first, and each to one attempt alone."""
+    ours = opened(tmp_path)
+    ours.put(f"{runs}/0.1", 100.0)
+    ours.put(f"{runs}/1.1", 101.0)
+    assert ours.take(100.1) is None
+    assert ours.take(100.3) == f"{runs}/.forgotten/0.1"
+    assert ours.take(100.3) is None
+
+
+@pytest.mark.usefixtures("no_spares")
 def test_the_next_launcher_deletes_what_is_left(tmp_path: Path, runs: Path) -> None:
     """A killed one leaves nothing for ever."""
     opened(tmp_path).put(f"{runs}/0.1", 100.0)

@@ -35,7 +35,7 @@ def test_a_lone_command_is_gone_with_its_exit(launcher: Driver) -> None:
 def test_the_exit_is_in_the_run_file(launcher: Driver) -> None:
     """Whoever comes later finds how the command ended."""
     launcher.run("/bin/sh", "-c", "exit 7")
-    contents = runfile.parse(launcher.run_file().read_bytes())
+    contents = runfile.parse(launcher.run_file().read_bytes(), "1.1")
     exit_facts = contents.get("exit")
     assert exit_facts is not None and exit_facts["exit_code"] == 7
 
@@ -43,7 +43,7 @@ def test_the_exit_is_in_the_run_file(launcher: Driver) -> None:
 def test_the_record_is_in_the_run_file(launcher: Driver) -> None:
     """A store that lost the job can restore it from what the start message held."""
     launcher.run("/bin/true")
-    starting = runfile.parse(launcher.run_file().read_bytes()).get("starting")
+    starting = runfile.parse(launcher.run_file().read_bytes(), "1.1").get("starting")
     assert starting is not None and starting["record"] == {"id": 1, "name": "test"}
 
 

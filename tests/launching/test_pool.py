@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gflow.launching import line, protocol
+from gflow.launching import line, protocol, runfile
 from gflow.launching.custody import Custody
 from gflow.launching.place import Place
 from gflow.launching.pool import Handle, Pool
@@ -63,6 +63,28 @@ def test_the_next_attempt_is_the_same_shims(launcher: Driver) -> None:
     """No process is forked for a job that follows another closely."""
     shim = idle_shim(launcher)
     assert run(launcher, 2) == shim
+
+
+def test_a_run_file_goes_from_attempt_to_attempt(launcher: Driver) -> None:
+    """Jobs that follow each other make no new file each; the lines are the new attempt's alone."""
+    idle_shim(launcher)
+    first = launcher.run_file().stat().st_ino
+    jobs = iter(range(2, 1000))
+
+    def next_has_it() -> bool:
+        launcher.ask("forget", attempts=[(1, 1)])
+        job = next(jobs)
+        run(launcher, job)
+        return launcher.run_file(job).stat().st_ino == first and _tells_of(launcher, job)
+
+    until(next_has_it, "a file that was used before")
+
+
+def _tells_of(launcher: Driver, job_id: int) -> bool:
+    """Whether the run file holds the lines of this job and no other's."""
+    contents = runfile.parse(launcher.run_file(job_id).read_bytes(), f"{job_id}.1")
+    phases = ["starting", "spawning", "started", "exit"]
+    return not contents.damaged and list(contents.phases) == phases
 
 
 def test_one_attempt_at_a_time(launcher: Driver) -> None:

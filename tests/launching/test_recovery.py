@@ -481,12 +481,12 @@ def test_what_could_not_start_has_not_begun(launcher: Driver) -> None:
 
 def rewrite(path: Path, **changes: object) -> None:
     """Change what the first line says, with the right checksum."""
-    contents = runfile.parse(path.read_bytes())
+    contents = runfile.parse(path.read_bytes(), path.name)
     path.unlink()
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for phase, facts in contents.phases.items():
         facts.pop("phase")
-        runfile.append(fd, phase, {**facts, **(changes if phase == "starting" else {})})
+        runfile.append(fd, path.name, phase, {**facts, **(changes if phase == "starting" else {})})
     os.close(fd)
 
 
@@ -529,7 +529,7 @@ def test_a_reused_pid_is_not_taken_for_the_command(launcher: Driver) -> None:
     """The same pid with other start ticks is another process."""
     launcher.run("/bin/true")
     path = launcher.run_file()
-    lines = runfile.parse(path.read_bytes()).phases
+    lines = runfile.parse(path.read_bytes(), path.name).phases
     path.unlink()
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for phase in ("starting", "spawning", "started"):
@@ -537,7 +537,7 @@ def test_a_reused_pid_is_not_taken_for_the_command(launcher: Driver) -> None:
         facts.pop("phase")
         if phase == "started":
             facts["process"] = [os.getpid(), 1]
-        runfile.append(fd, phase, facts)
+        runfile.append(fd, path.name, phase, facts)
     os.close(fd)
     replace(launcher)
     (found,) = scan(launcher)

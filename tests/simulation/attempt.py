@@ -7,10 +7,9 @@ anything of it lives, and what was done to whoever should have seen it.
 from __future__ import annotations
 
 import random
-import zlib
 from typing import Any
 
-from gflow.launching import protocol
+from gflow.launching import protocol, runfile
 from gflow.launching.order import Order
 from gflow.process.table import Identity
 
@@ -59,8 +58,11 @@ class Command:
 class RunFile:
     """One run file: bytes, how many of them are synced, and who holds its lock."""
 
-    def __init__(self, holder: Any) -> None:
+    def __init__(self, holder: Any, key: Key, before: bytes = b"") -> None:
+        """``before``: what the file held when it was another attempt's."""
+        self.name = f"{key[0]}.{key[1]}"
         self.data = b""
+        self._before = before
         self.synced = 0
         #: A process with an ``identity``; None: nobody.
         self.holder: Any = holder
@@ -71,7 +73,11 @@ class RunFile:
         body = protocol.encode({"phase": phase, **facts})
         if record is not None:
             body = b"".join((body[:-1], b',"record":', record, b"}"))
-        self.data += b"\n%08x %b\n" % (zlib.crc32(body), body)
+        self.data += runfile.compose(self.name, body)
+
+    def contents(self) -> runfile.Contents:
+        """What it says now."""
+        return runfile.parse(self.data, self.name)
 
     def sync(self) -> None:
         """All of it survives a power cut."""
@@ -82,6 +88,8 @@ class RunFile:
         self.holder = None
         if not self.synced and draw.random() < 0.3:
             return False
+        if not self.synced and self._before and draw.random() < 0.5:
+            self.data = self._before  # it has its name, and was not emptied
         self.data = self.data[: draw.randint(self.synced, len(self.data))]
         self.synced = len(self.data)
         return True

@@ -16,7 +16,7 @@ from gflow.launching.pool import Pool
 from gflow.launching.report import Reports
 from gflow.launching.survey import Finding
 from gflow.process.channel import ChannelClosed
-from tests.simulation.machine import Machine
+from tests.simulation.machine import Machine, key_of
 from tests.simulation.pipe import Pipe
 from tests.simulation.shim import Follower, Shim
 
@@ -76,13 +76,16 @@ class _Custody(Custody):
 
 
 class _Attic:
-    """Deletes at once."""
+    """Files are free at once; who begins an attempt takes one by himself."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
     def put(self, path: str, _: float) -> None:
-        self._machine.unlink(path)
+        self._machine.forget(key_of(path))
+
+    def take(self, _: float) -> None:
+        return None
 
     def clear(self, _: float) -> None:
         pass

@@ -52,6 +52,8 @@ class Machine:
         self.ledger = b""
         #: Attempts whose run files somebody deleted.
         self._deleted: set[Key] = set()
+        #: What is in files that are no attempt's any more.
+        self._spares: list[bytes] = []
         #: What is in the FIFO; None: no launcher holds it.
         self.reports: bytes | None = None
         #: What the launcher is about to fork.
@@ -129,6 +131,19 @@ class Machine:
         if self.reports is not None:
             self.reports += protocol.encode(facts) + b"\n"
 
+    def new_run_file(self, holder: Any, key: Key) -> RunFile:
+        """The file of an attempt that begins; a spare one, if there is any."""
+        before = self._spares.pop() if self._spares else b""
+        found = self.run_files[key] = RunFile(holder, key, before)
+        return found
+
+    def forget(self, key: Key) -> None:
+        """A run file is nobody's any more: another attempt may get it."""
+        found = self.run_files.get(key)
+        if found is not None:
+            self._spares.append(found.data)
+        self.delete(key)
+
     def delete(self, key: Key) -> None:
         """Unlink a run file."""
         found = self.run_files.pop(key, None)
@@ -171,7 +186,9 @@ class Machine:
 
     def _exit_is_synced(self, command: Command) -> bool:
         found = self.run_files.get((command.job_id, command.attempt))
-        return found is not None and bool(runfile.parse(found.data[: found.synced]).get("exit"))
+        return found is not None and bool(
+            runfile.parse(found.data[: found.synced], found.name).get("exit")
+        )
 
     # --- what the launcher's modules ask --------------------------------------------------------
 
@@ -205,7 +222,7 @@ class Machine:
     def read_run_file(self, path: str) -> tuple[runfile.Contents, bool] | None:
         """As ``runfile.read``."""
         found = self.run_files.get(key_of(path))
-        return None if found is None else (runfile.parse(found.data), found.holder is not None)
+        return None if found is None else (found.contents(), found.holder is not None)
 
     def holder(self, path: str) -> int | None:
         """As ``runfile.holder``."""

@@ -138,7 +138,7 @@ class Shim(Watcher):
             return
         machine.ledger += b"\n+%d.%d\n" % self.key
         place, order = machine.place, self._order
-        self.run_file = machine.run_files[self.key] = RunFile(self)
+        self.run_file = machine.new_run_file(self, self.key)
         self.newborn = False
         facts = {
             "job_id": order.job_id,
