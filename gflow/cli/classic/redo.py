@@ -122,30 +122,42 @@ def _told(record: Record, spec: Record, options: argparse.Namespace) -> list[tup
     return [(name, value) for name, value in told if value is not None]
 
 
-def _submit(client: Client, spec: Record) -> tuple[int, str]:
+def _submit(client: Client, spec: Record, *, durable: bool = True) -> tuple[int, str]:
     spec["labels"]["submitted_by"] = os.environ.get("USER", "")
-    new_id = client.submit_specs(spec)["job_ids"][0]
+    new_id = client.submit_specs(spec, durable=durable)["job_ids"][0]
     return new_id, dialect.named(new_id, spec["labels"]["run_name"])
 
 
 def _cascade(client: Client, old: int, new: int) -> None:
     cancelled = queue.collect(client, frozenset({"Cancelled"}), None)
     culprits = queue.lost_to(client, cancelled)
-    renewed = {old: new}
-    wave = {old}
-    chosen: dict[int, Record] = {}
-    while wave:
-        wave = {one for one, culprit in culprits.items() if culprit in wave and one not in chosen}
-        chosen.update((one["id"], one) for one in cancelled if one["id"] in wave)
+    chosen = behind(culprits, old)
     if not chosen:
         print("\nNo dependent jobs to cascade.")
         return
     print(f"\nCascading to {len(chosen)} dependent job(s)...")
-    for job_id in sorted(chosen):
-        spec = again(client, chosen[job_id])
+    records = {one["id"]: one for one in cancelled}
+    renewed = {old: new}
+    for job_id in chosen:
+        spec = again(client, records[job_id])
         for condition in spec["dependencies"]:
             condition["jobs"] = [renewed.get(parent, parent) for parent in condition["jobs"]]
-        new_id, name = _submit(client, spec)
+        # The last one is saved after those before it.
+        new_id, name = _submit(client, spec, durable=job_id == chosen[-1])
         renewed[job_id] = new_id
         print(f"  Job {job_id} → Job {new_id} ({name})")
     print("\nCascade complete.")
+
+
+def behind(culprits: dict[int, int], first: int) -> list[int]:
+    """Ids of all jobs that were lost to ``first``, or to another that was, in their order."""
+    lost: dict[int, list[int]] = {}
+    for one, culprit in culprits.items():
+        lost.setdefault(culprit, []).append(one)
+    found: set[int] = set()
+    left = [first]
+    while left:
+        new = [one for one in lost.get(left.pop(), ()) if one not in found]
+        found.update(new)
+        left += new
+    return sorted(found - {first})

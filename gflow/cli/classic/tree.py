@@ -9,6 +9,9 @@ from gflow.api import dialect
 
 Record = dict[str, Any]
 
+#: Lines that are deeper are indented no further: a long chain would fill the memory with blanks.
+_DEEPEST = 60
+
 
 class Branch(NamedTuple):
     """One line: a job, or a hint at a job that stands elsewhere (``see``)."""
@@ -61,7 +64,9 @@ def _below(root: Record, children: dict[int, list[_Child]], seen: set[int]) -> I
         if job_id in seen:
             continue
         seen.add(job_id)
-        deeper = indent + ("" if not glyph else "  " if glyph[0] == "╰" else "│ ")
+        deeper = indent
+        if glyph and len(indent) < 2 * _DEEPEST:
+            deeper += "  " if glyph[0] == "╰" else "│ "
         below = children[job_id]
         for at in range(len(below) - 1, -1, -1):
             corner = "╰" if at == len(below) - 1 else "├"
