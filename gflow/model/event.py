@@ -80,6 +80,9 @@ class Update:
     admin: bool = False
     #: As in Submit, for new dependencies.
     ended: tuple[tuple[int, State], ...] = ()
+    #: Count of changed dependencies (``Scheduler.dependency_edits``) at which they were found to
+    #: close no cycle; None: nobody has looked.
+    acyclic: int | None = None
 
 
 @dataclass(slots=True, frozen=True)

@@ -48,6 +48,7 @@ class Dependencies:
         "by_child",
         "by_parent",
         "counterparts",
+        "edits",
         "facts",
         "released",
         "unsettled",
@@ -70,6 +71,8 @@ class Dependencies:
         self.counterparts: deque[tuple[int, int, range]] = deque()
         #: Watched pairs whose parent is younger than the child: only an update makes such.
         self.upward = 0
+        #: How often dependencies of a job that waits have been changed.
+        self.edits = 0
         #: Pairs to look at.
         self.unsettled: deque[Pair] = deque()
 

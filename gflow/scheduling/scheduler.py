@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -39,7 +39,7 @@ from gflow.model.event import (
     Update,
     Wake,
 )
-from gflow.model.job import Array, Job, Spec
+from gflow.model.job import Array, Dependency, Job, Spec
 from gflow.model.record import Key, Record
 from gflow.model.resources import Capacity
 from gflow.model.state import Instant, Reason, State
@@ -48,6 +48,7 @@ from gflow.scheduling import (
     calendar,
     codec,
     control,
+    cycle,
     drain,
     explanation,
     fact,
@@ -282,6 +283,15 @@ class Scheduler:
     def check_pending(self, counts: Mapping[tuple[str, str], int]) -> None:
         """Raise Refused when so many more pending jobs, by account, would exceed a quota."""
         quota.check_pending(self._core, counts)
+
+    @property
+    def dependency_edits(self) -> int:
+        """How often dependencies of jobs that wait were changed since the load."""
+        return self._core.dependencies.edits
+
+    def check_cycle(self, job_id: int, dependencies: Iterable[Dependency]) -> Iterator[None]:
+        """Raise Refused if these would make the job wait for itself, in short steps."""
+        return cycle.check(self._core, job_id, dependencies)
 
     def item(self, item_id: int) -> Item | None:
         """The job or array of that very id."""

@@ -11,7 +11,7 @@ from gflow.model.event import Update
 from gflow.model.job import NOTHING_MET, Array, Job, Spec
 from gflow.model.resources import Resources
 from gflow.model.state import ACTIVE, Instant, State
-from gflow.scheduling import admission, allocation, control, quota, waiting
+from gflow.scheduling import admission, allocation, control, cycle, quota, waiting
 from gflow.scheduling.core import Core
 from gflow.scheduling.interval import total
 from gflow.scheduling.state import Item
@@ -111,8 +111,9 @@ def _changed_spec(core: Core, item: Item, event: Update) -> Spec:
     except Refused as refusal:
         cause = str(refusal).removeprefix("cannot submit: ")
         raise _refused(event, cause, refusal.kind) from None
-    if "dependencies" in changes and _closes_cycle(core, item, event.job_id, spec):
-        raise _refused(event, "it would wait for itself, directly or through others")
+    if "dependencies" in changes and event.acyclic != core.dependencies.edits:
+        for _ in cycle.check(core, event.job_id, spec.dependencies):
+            pass
     limit = event.changes.get("array_limit")
     if limit is not None and limit < 1:
         raise _refused(event, f"an array limit must be at least 1, not {limit}")
@@ -159,6 +160,7 @@ def _apply(core: Core, item: Item, spec: Spec, event: Update, now: Instant) -> N
         core.queue.unpark(account)
     if "dependencies" in changes or "dependency_mode" in changes:
         item.met = NOTHING_MET
+        core.dependencies.edits += "dependencies" in changes
         admission.note_facts(core, spec, dict(event.ended))
     if changes.get("group_limit") is not None and spec.group is not None:
         quota.limit_group(core, spec.user, spec.group, changes["group_limit"])
@@ -167,51 +169,3 @@ def _apply(core: Core, item: Item, spec: Spec, event: Update, now: Instant) -> N
     core.live.change(item)
     waiting.count_pending(core, item, count)
     waiting.enter(core, item, now)
-
-
-# --- cycles -----------------------------------------------------------------------------------
-
-
-def _closes_cycle(core: Core, item: Item, target_id: int, spec: Spec) -> bool:
-    """Whether anything that ``spec`` depends on already waits for the updated job.
-
-    While nobody waits for a younger job, no older one can: then a chain costs nothing to look at.
-    """
-    own = {target_id}
-    tasks = range(0)
-    if isinstance(item, Array) and item.id == target_id:
-        tasks = range(item.id + 1, item.id + 1 + item.size)
-    elif isinstance(item, Array):
-        own.add(item.id)
-    elif item.array_id is not None:
-        own.add(item.array_id)
-    oldest = 0 if core.dependencies.upward else min(own)
-    seen: set[int] = set()
-    left = [parent for dependency in spec.dependencies for parent in dependency.jobs]
-    while left:
-        parent = left.pop()
-        if parent in own or parent in tasks:
-            return True
-        if parent not in seen and parent > oldest:
-            seen.add(parent)
-            left += _waits_for(core, parent)
-    return False
-
-
-def _waits_for(core: Core, item_id: int) -> list[int]:
-    found = core.live.array_of(item_id)
-    items: list[Item] = []
-    item = core.live.item(item_id)
-    if isinstance(item, Array):
-        items = [item, *control.own_tasks(core, item)]
-    elif item is not None:
-        items = [item]
-    elif found is not None:
-        items = [found[0]]
-    return [
-        parent
-        for one in items
-        if one.state is State.PENDING
-        for dependency in one.spec.dependencies
-        for parent in dependency.jobs
-    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from gflow.api.operations import Action, JobFilter, Peer, Record
 from gflow.api.server.turn import Turn
 from gflow.errors import Refused
 from gflow.model import event
+from gflow.model.job import Dependency
 from gflow.supervisor import access, project
 from gflow.supervisor.admission import check_begin
 from gflow.supervisor.listing import ListingOperations
@@ -27,6 +28,8 @@ _EVENTS: dict[Action, Callable[[int, int, bool], event.Event]] = {
 }
 
 
+#: How often a change of dependencies is looked at anew because others came in between.
+_LOOKS = 5
 #: Jobs named in one request up to which unknown ones are looked for in history.
 _LOOKED_UP = 100
 
@@ -48,9 +51,15 @@ class ChangeOperations(ListingOperations):
         if "project" in changes:
             project.check(self._reactor.config, changes["project"], "update")
         check_begin(changes.get("begin_at"), f"update job {job_id}")
-        change = event.Update(job_id, peer.uid, dict(changes), access.is_admin(self._reactor, peer))
         self._reactor.blobs.check(blobs)
         try:
+            change = event.Update(
+                job_id,
+                peer.uid,
+                dict(changes),
+                access.is_admin(self._reactor, peer),
+                acyclic=await self._acyclic(job_id, changes.get("dependencies")),
+            )
             # One at a time with submissions: what they are about to save may be the same script.
             async with self._reactor.admission if blobs else nullcontext():
                 position = self._reactor.change(change, blobs)
@@ -59,6 +68,20 @@ class ChangeOperations(ListingOperations):
         self._reactor.tell(job_id, "update")
         durable = await self._reactor.durable(position, wait)
         return {"job": await self.job(peer, job_id), "durable": durable}
+
+    async def _acyclic(self, job_id: int, wanted: Iterable[Dependency] | None) -> int | None:
+        """Refuse dependencies that close a cycle; the chains behind them may be long.
+
+        None when others changed theirs all the while: the core looks itself then.
+        """
+        for _ in range(_LOOKS if wanted else 0):
+            edits = self._scheduler.dependency_edits
+            turn = Turn()
+            for _ in self._scheduler.check_cycle(job_id, wanted or ()):
+                await turn.breathe()
+            if edits == self._scheduler.dependency_edits:
+                return edits
+        return None
 
     async def act(
         self,

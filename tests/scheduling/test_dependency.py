@@ -102,6 +102,28 @@ def test_a_chain_of_many_thousands_is_harmless() -> None:
     assert stage.state(ids[-1]) is State.CANCELLED
 
 
+def test_a_cycle_is_looked_for_in_short_steps() -> None:
+    """What others changed meanwhile shows in a count; a change that was looked at is taken."""
+    stage = Stage()
+    core, ids = stage.scheduler, [stage.run()]
+    for _ in range(1000):
+        ids.append(stage.submit(spec(dependencies=after("afterok", ids[-1]))))
+    upward = after("afterok", ids[-1])
+    rests = 0
+    with pytest.raises(Refused, match="wait for itself"):
+        for _ in core.check_cycle(ids[1], upward):
+            rests += 1
+    assert rests >= 5
+    edits = core.dependency_edits
+    stage.handle(Update(ids[9], 1000, {"priority": 5}))
+    assert core.dependency_edits == edits
+    looked = after("afterok", ids[0])
+    stage.handle(Update(ids[9], 1000, {"dependencies": looked}, acyclic=edits))
+    assert core.dependency_edits == edits + 1
+    with pytest.raises(Refused, match="wait for itself"):
+        stage.handle(Update(ids[9], 1000, {"dependencies": upward}, acyclic=edits))
+
+
 def test_any_needs_one_of_them() -> None:
     """In mode any one true condition is enough."""
     stage = Stage()
