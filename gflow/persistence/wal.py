@@ -61,12 +61,15 @@ def _judge(data: bytes) -> Damage | None:
         damaged_at = 0
         # What the header should say of its frames, they say themselves.
         order, page_bytes = "<", 4096
-    ignored = 0
+    ignored = doubtful = 0
     for number, frame in enumerate(_frames(data, page_bytes, order, damaged_at is None), 1):
-        if damaged_at is None and not frame.whole:
-            damaged_at = number
-        elif damaged_at is not None and frame.whole and frame.commit:
-            ignored += 1
+        if damaged_at is None and frame.whole:
+            continue
+        ignored += damaged_at is not None and frame.whole and frame.commit
+        doubtful += frame.commit
+        damaged_at = number if damaged_at is None else damaged_at
+    # Not whole may be the one commit that was being written; of two, one was finished.
+    ignored = ignored or (doubtful if doubtful > 1 else 0)
     return Damage(damaged_at, ignored) if damaged_at is not None and ignored else None
 
 
@@ -74,7 +77,7 @@ def _frames(data: bytes, page_bytes: int, order: str, trusted: bool) -> Iterator
     """Frames of the log's present generation; those behind it are left from an earlier one."""
     *_, first, second = _HEADER.unpack_from(data)
     total: _Sum = (first, second)
-    salts = data[16:24] if trusted else data[_HEADER.size + 8 : _HEADER.size + 16]
+    salts = data[16:24] if trusted else _salts(data, page_bytes)
     start = _HEADER.size
     foreign = 0
     while start + _FRAME.size + page_bytes <= len(data):
@@ -92,6 +95,16 @@ def _frames(data: bytes, page_bytes: int, order: str, trusted: bool) -> Iterator
             yield _Frame(found == (first, second), pages > 0)
         total = (first, second)
         start = body + page_bytes
+
+
+def _salts(data: bytes, page_bytes: int) -> bytes:
+    """Of the present generation, which is first in the log, when the header does not tell."""
+    step = _FRAME.size + page_bytes
+    for start in range(_HEADER.size, len(data) - step + 1, step):
+        salts = data[start + 8 : start + 16]
+        if any(salts):
+            return salts
+    return b""
 
 
 def _add(total: _Sum, data: bytes, order: str) -> _Sum:

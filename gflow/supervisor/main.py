@@ -8,6 +8,7 @@ them the reactor, are imported here, late, one after the other.
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import multiprocessing
 import os
@@ -83,7 +84,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         tell.failed(str(error))
         code = 1
     except OSError as error:
-        tell.failed(f"cannot start: {error}")
+        tell.failed(f"cannot start: {_cause(error)}")
         code = 1
     except Exception:
         log.critical("a bug", exc_info=True)
@@ -93,6 +94,16 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _cause(error: OSError) -> str:
+    """What failed, and what to do when it is the disk that takes nothing."""
+    cause = error.strerror or str(error)
+    if error.filename is not None:
+        cause = f"{os.fsdecode(error.filename)}: {cause}"
+    if error.errno == errno.EROFS:
+        cause += " (have it mounted for writing, or choose another folder with --state-dir)"
+    return cause
 
 
 class _Teller:

@@ -78,6 +78,28 @@ def test_a_damaged_header_is_told(log: Path, place: int) -> None:
     assert damage.ignored_commits >= 15
 
 
+def zero(path: Path, start: int, size: int) -> None:
+    """As a block that the disk lost."""
+    data = bytearray(path.read_bytes())
+    data[start : start + size] = bytes(size)
+    path.write_bytes(data)
+
+
+def test_a_lost_first_block_is_told(log: Path) -> None:
+    """The header is gone and so are the salts of the first frame: the others have them too."""
+    zero(log, 0, 4096)
+    damage = wal.inspect(str(log))
+    assert damage is not None and damage.ignored_commits >= 10
+
+
+def test_two_commits_behind_a_lost_block_are_told(log: Path) -> None:
+    """Their checksums go on from what is lost, but only one of them can have been unfinished."""
+    log.write_bytes(log.read_bytes()[: 32 + 8 * FRAME_BYTES])
+    zero(log, 32 + 4 * FRAME_BYTES, 100)
+    zero(log, 32 + 6 * FRAME_BYTES, 20)
+    assert wal.inspect(str(log)) is not None
+
+
 def test_a_log_that_ends_anywhere_is_normal(log: Path) -> None:
     """Killed while writing, the last frame is half there: nothing acknowledged is in it."""
     data = log.read_bytes()
