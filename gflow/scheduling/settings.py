@@ -16,7 +16,7 @@ class Settings:
     #: Candidates tried behind the highest blocked job in one pass.
     backfill_depth: int = 250
     #: Jobs started in one turn at most; more are started in the next.
-    starts_per_turn: int = 64
+    starts_per_turn: int = 8
     #: Dependants, timers and purged records looked at in one turn at most.
     steps_per_turn: int = 128
     #: SIGTERM to SIGKILL, for jobs that name no grace period.

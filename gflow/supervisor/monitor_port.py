@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -41,7 +40,6 @@ class MonitorPort(Port):
         self._wanted: list[str] = []
         #: What the monitor tells about itself: cost of a pass, and the like.
         self.figures: dict[str, Any] = {}
-        self._frames: deque[bytes] = deque()
         #: Attempts that the monitor is yet to be told of, and what.
         self._new: dict[tuple[int, int], dict[str, Any]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -91,16 +89,8 @@ class MonitorPort(Port):
         self.send(json.dumps(message).encode())
 
     def on_frame(self, frame: bytes) -> None:
-        """Samples, or figures about the monitor itself; taken in one frame a turn.
-
-        Those of hundreds of jobs come at once and would make one long turn.
-        """
-        self._frames.append(frame)
-        if len(self._frames) == 1:
-            self.loop.call_soon(self._take_in)
-
-    def _take_in(self) -> None:
-        message = json.loads(self._frames[0])
+        """Samples, or figures about the monitor itself."""
+        message = json.loads(frame)
         if message["t"] == "samples":
             samples = message.pop("samples")
             if samples:
@@ -116,9 +106,6 @@ class MonitorPort(Port):
                 message["used_bytes"],
                 message["limit_bytes"],
             )
-        self._frames.popleft()
-        if self._frames:
-            self.loop.call_soon(self._take_in)
 
     def on_replaced(self) -> None:
         """Tell the new one everything."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import time
+from collections import deque
 from typing import Any
 
 from gflow.process.channel import Channel, ChannelClosed
@@ -14,6 +16,8 @@ log = logging.getLogger("gflow")
 
 #: A child that closed its pipe but lives on is ended after this.
 _EOF_GRACE_S = 1.0
+#: Frames are taken in for so long in one turn of the loop; one read may hold hundreds.
+_TURN_S = 0.001
 
 
 class Port:
@@ -27,6 +31,8 @@ class Port:
         self.ended = loop.create_future()
         self._channel: Channel | None = None
         self._writing = False
+        #: Frames that were read and are to be taken in, oldest first.
+        self._frames: deque[bytes] = deque()
 
     # --- what subclasses say --------------------------------------------------------------------
 
@@ -96,14 +102,27 @@ class Port:
             self.on_writable()
 
     def _readable(self, channel: Channel) -> None:
+        if self._frames:
+            return  # first what was read before; the kernel keeps the rest
         try:
-            frames = channel.receive()
+            self._frames += channel.receive()
         except ChannelClosed:
             self._detach()
             self.loop.call_later(_EOF_GRACE_S, self._end_silent, self.child.pid)
             return
-        for frame in frames:
-            self.on_frame(frame)
+        self._take_in()
+
+    def _take_in(self) -> None:
+        """Take in frames until the turn has been long enough; the next turn goes on."""
+        end_s = time.perf_counter() + _TURN_S
+        try:
+            while self._frames:
+                self.on_frame(self._frames.popleft())
+                if time.perf_counter() >= end_s:
+                    break
+        finally:
+            if self._frames:
+                self.loop.call_soon(self._take_in)
 
     def _detach(self) -> None:
         channel = self._channel
@@ -136,16 +155,17 @@ class Port:
         self.loop.call_later(self.respawn_delay_s(), self._replace)
 
     def _drain(self) -> None:
-        """Read what the child still said before it died."""
-        while self._channel is not None:
+        """Take in what the child still said before it died."""
+        while True:
+            while self._frames:
+                self.on_frame(self._frames.popleft())
             try:
-                frames = self._channel.receive()
+                frames = [] if self._channel is None else self._channel.receive()
             except ChannelClosed:
                 return
             if not frames:
                 return
-            for frame in frames:
-                self.on_frame(frame)
+            self._frames += frames
 
     def _replace(self) -> None:
         if self.closing:

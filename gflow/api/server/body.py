@@ -19,7 +19,7 @@ from gflow.errors import Refused
 #: Below this a body is parsed in one go: about a millisecond.
 _WHOLE_BYTES = 256 << 10
 #: Records encoded in one turn.
-_SLICE_RECORDS = 100
+_SLICE_RECORDS = 50
 _BLANK = " \t\r\n"
 
 
@@ -167,13 +167,15 @@ def dumps(value: object) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
 
 
-async def dumps_page(page: dict[str, Any]) -> bytes:
-    """``{"jobs": […], …}`` encoded a hundred records at a time."""
+async def dumps_page(page: dict[str, Any]) -> list[bytes]:
+    """``{"jobs": […], …}`` encoded some records at a time: the pieces of the text, in order."""
     records = page["jobs"]
-    rest = {key: value for key, value in page.items() if key != "jobs"}
-    pieces = []
+    tail = dumps({key: value for key, value in page.items() if key != "jobs"})[1:]
+    pieces = [b'{"jobs":[']
     for start in range(0, len(records), _SLICE_RECORDS):
+        if start:
+            pieces.append(b",")
         pieces.append(dumps(records[start : start + _SLICE_RECORDS])[1:-1])
         await asyncio.sleep(0)
-    tail = dumps(rest)[1:]
-    return b'{"jobs":[' + b",".join(pieces) + b"]" + (b"," if rest else b"") + tail
+    pieces.append(b"]" + (b"," if tail != b"}" else b"") + tail)
+    return pieces

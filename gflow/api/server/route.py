@@ -22,11 +22,11 @@ from gflow.api.operations import (
     Submission,
 )
 from gflow.api.quantity import GrammarError, parse_signal
-from gflow.api.server.body import dumps_page, read_items, read_object
+from gflow.api.server.body import read_items, read_object
 from gflow.api.server.connection import Limits
 from gflow.api.server.policy import PolicyRoutes
 from gflow.api.server.query import Query, Resolve, conditions_of, history_filter, job_filter
-from gflow.api.server.reply import answer, connection_of, peer_of
+from gflow.api.server.reply import answer, answer_page, connection_of, peer_of
 from gflow.api.server.stream import (
     LOG_BYTES,
     Streams,
@@ -146,7 +146,9 @@ class Routes:
             asked.conditions(), self._resolver(peer), ended=asked.flag("all", False)
         )
         cursor, limit = asked.page
-        return await _page(await self._operations.jobs(peer, which, cursor=cursor, limit=limit))
+        return await answer_page(
+            await self._operations.jobs(peer, which, cursor=cursor, limit=limit)
+        )
 
     async def history(self, request: web.Request) -> web.StreamResponse:
         """A page of ended jobs, latest end first."""
@@ -158,7 +160,9 @@ class Routes:
         )
         which = await history_filter(asked.conditions(), self._resolver(peer), since, before)
         cursor, limit = asked.page
-        return await _page(await self._operations.history(peer, which, cursor=cursor, limit=limit))
+        return await answer_page(
+            await self._operations.history(peer, which, cursor=cursor, limit=limit)
+        )
 
     async def job(self, request: web.Request) -> web.StreamResponse:
         """One record; ``until=ended`` waits for its end, ``timeout_s`` at most."""
@@ -444,7 +448,3 @@ def _idempotency_key(request: web.Request) -> str | None:
             Refused.INVALID, f"cannot use the Idempotency-Key: 1 to {_MAX_KEY} printable characters"
         )
     return key
-
-
-async def _page(page: dict[str, Any]) -> web.Response:
-    return web.Response(body=await dumps_page(page), content_type="application/json")
