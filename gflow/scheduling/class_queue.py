@@ -4,10 +4,11 @@ Items with the same request form a class; within it, items that the same limits 
 share apply to form a bucket. A bucket is sorted by a key that never changes by itself; only buckets
 are compared by rank, which is the key of their first item less the bonus of their user::
 
-    key  = -points << 44 | id          (an item's own: priority, age, id)
-    rank = key - (bonus << 44)         (fair share of its user and project)
+    key  = -points << 68 | id << 24 | limit    (an item's own: priority, age, id; its time limit)
+    rank = key - (bonus << 68)                 (fair share of its user and project)
 
-So one event touches one bucket, and a class that does not fit is skipped whole.
+So one event touches one bucket, and a class that does not fit is skipped whole. The limit decides
+no order: a pass that backfills reads it there, without a look at a hundred items.
 """
 
 from __future__ import annotations
@@ -23,8 +24,13 @@ from gflow.scheduling.ordered import Compact, count_below, first, grown, shrunk,
 from gflow.scheduling.settings import Settings
 from gflow.scheduling.state import Item
 
+_LIMIT_BITS = 24
 _ID_BITS = 44
+_POINT_SHIFT = _ID_BITS + _LIMIT_BITS
 _ID_MASK = (1 << _ID_BITS) - 1
+#: Mask of the limit in a key: whole seconds, rounded down. All set: the item names no limit (those
+#: beyond 194 days stand just below).
+NO_LIMIT = (1 << _LIMIT_BITS) - 1
 #: Points are counted in thousandths; ``top`` outweighs any priority.
 _MILLI = 1000
 _TOP = 1 << 62
@@ -34,19 +40,43 @@ BucketKey = tuple[Resources, str, str | None, str | None, int | None]
 
 def id_of(key: int) -> int:
     """The item that a key or rank stands for."""
-    return key & _ID_MASK
+    return key >> _LIMIT_BITS & _ID_MASK
+
+
+def rank_at(key: int, bonus: int) -> int:
+    """The rank of an item whose user and project have that bonus."""
+    return key - (bonus << _POINT_SHIFT)
+
+
+class RequestClass:
+    """Items that ask for the same."""
+
+    __slots__ = ("buckets", "ranks", "request")
+
+    def __init__(self, request: Resources) -> None:
+        self.request = request
+        #: Ranks of its buckets that are not parked, ascending.
+        self.ranks: list[int] = []
+        #: How many buckets it has, parked ones too.
+        self.buckets = 0
 
 
 class Bucket:
     """Items of one class that stand and fall together."""
 
-    __slots__ = ("accounts", "bonus", "key", "keys", "parked_by", "rank", "serial")
+    __slots__ = ("accounts", "alike", "bonus", "key", "keys", "parked_by", "rank", "serial")
 
     def __init__(
-        self, serial: int, key: BucketKey, accounts: tuple[Account, ...], first_key: int
+        self,
+        serial: int,
+        key: BucketKey,
+        alike: RequestClass,
+        accounts: tuple[Account, ...],
+        first_key: int,
     ) -> None:
         self.serial = serial
         self.key = key
+        self.alike = alike
         #: Keys of its items.
         self.keys: Compact = first_key
         self.accounts = accounts
@@ -91,8 +121,7 @@ class ClassQueue:
         self.by_key: dict[BucketKey, Bucket] = {}
         self.buckets: dict[int, Bucket] = {}
         self.by_rank: dict[int, Bucket] = {}
-        #: Ranks of the buckets of a class that are not parked, ascending.
-        self.classes: dict[Resources, list[int]] = {}
+        self.classes: dict[Resources, RequestClass] = {}
         self.order: list[int] = []
         #: Bonus in thousandths of points per user and project.
         self.bonuses: dict[AccountKey, int] = {}
@@ -102,7 +131,9 @@ class ClassQueue:
     def key_of(self, item: Item) -> int:
         """The item's place in its bucket; smaller comes first."""
         points = int(item.priority * self._priority - item.submitted_at * self._age)
-        return (-(points + item.top * _TOP) << _ID_BITS) + item.id
+        limit_s = item.spec.time_limit_s
+        limit = NO_LIMIT if limit_s is None else min(int(limit_s), NO_LIMIT - 1)
+        return (-(points + item.top * _TOP) << _POINT_SHIFT) + (item.id << _LIMIT_BITS) + limit
 
     @staticmethod
     def bucket_key(item: Item) -> BucketKey:
@@ -120,7 +151,11 @@ class ClassQueue:
             bucket.keys = grown(bucket.keys, key)
         else:
             self._serial += 1
-            bucket = Bucket(self._serial, bucket_key, accounts, key)
+            alike = self.classes.get(bucket_key[0])
+            if alike is None:
+                alike = self.classes[bucket_key[0]] = RequestClass(bucket_key[0])
+            alike.buckets += 1
+            bucket = Bucket(self._serial, bucket_key, alike, accounts, key)
             bucket.bonus = self._bonus(accounts)
             for account in accounts:
                 self.by_account.setdefault(account.key, {})[bucket.serial] = None
@@ -138,6 +173,9 @@ class ClassQueue:
             self._unrank(bucket)
             del self.by_key[bucket.key], self.buckets[bucket.serial]
             self.aside.pop(bucket.serial, None)
+            bucket.alike.buckets -= 1
+            if not bucket.alike.buckets:
+                del self.classes[bucket.alike.request]
             for account in bucket.accounts:
                 serials = self.by_account[account.key]
                 del serials[bucket.serial]
@@ -183,16 +221,19 @@ class ClassQueue:
                 self._rank(bucket)
 
     def _bonus(self, accounts: tuple[Account, ...]) -> int:
-        keys = (account.key for account in accounts)
-        return sum(self.bonuses.get(key, self._full.get(key[0], 0)) for key in keys)
+        total = 0
+        for account in accounts:
+            bonus = self.bonuses.get(account.key)
+            total += self._full.get(account.key[0], 0) if bonus is None else bonus
+        return total
 
     def rank_of(self, item: Item) -> int:
         """The place of a queued item among all others; smaller comes first."""
-        return self.key_of(item) - (self.bucket_of(item).bonus << _ID_BITS)
+        return rank_at(self.key_of(item), self.bucket_of(item).bonus)
 
     def rank_among(self, item: Item, accounts: tuple[Account, ...]) -> int:
         """The place that an item would have in the queue."""
-        return self.key_of(item) - (self._bonus(accounts) << _ID_BITS)
+        return rank_at(self.key_of(item), self._bonus(accounts))
 
     def bucket_of(self, item: Item) -> Bucket:
         """The bucket in which a queued item stands."""
@@ -206,7 +247,7 @@ class ClassQueue:
         """How many items of each bucket come before this one; the queue may change meanwhile."""
         rank = self.rank_of(item)
         for bucket in list(self.buckets.values()):
-            yield count_below(bucket.keys, rank + (bucket.bonus << _ID_BITS))
+            yield count_below(bucket.keys, rank_at(rank, -bucket.bonus))
 
     def __len__(self) -> int:
         return sum(size(bucket.keys) for bucket in self.buckets.values())
@@ -214,17 +255,14 @@ class ClassQueue:
     # --- the order of buckets and classes -------------------------------------------------------
 
     def _rank(self, bucket: Bucket) -> None:
-        rank = first(bucket.keys) - (bucket.bonus << _ID_BITS)
-        if rank == bucket.rank:
+        rank, before = rank_at(first(bucket.keys), bucket.bonus), bucket.rank
+        if rank == before:
             return
-        request = bucket.key[0]
-        ranks = self.classes.get(request)
-        if ranks is None:
-            ranks = self.classes[request] = []
+        ranks = bucket.alike.ranks
         best = ranks[0] if ranks else None
-        if bucket.rank is not None:
-            del ranks[bisect_left(ranks, bucket.rank)]
-            del self.by_rank[bucket.rank]
+        if before is not None:
+            del ranks[bisect_left(ranks, before)]
+            del self.by_rank[before]
         insort(ranks, rank)
         bucket.rank = rank
         self.by_rank[rank] = bucket
@@ -233,15 +271,12 @@ class ClassQueue:
     def _unrank(self, bucket: Bucket) -> None:
         if bucket.rank is None:
             return
-        request = bucket.key[0]
-        ranks = self.classes[request]
+        ranks = bucket.alike.ranks
         best = ranks[0]
         del ranks[bisect_left(ranks, bucket.rank)]
         del self.by_rank[bucket.rank]
         bucket.rank = None
         self._reorder(best, ranks[0] if ranks else None)
-        if not ranks:
-            del self.classes[request]
 
     def _reorder(self, before: int | None, after: int | None) -> None:
         if before == after:

@@ -7,23 +7,25 @@ from math import inf
 
 from gflow.model.action import Action
 from gflow.model.job import Job
-from gflow.model.resources import Resources
 from gflow.model.state import Instant, State
 from gflow.scheduling import calendar, drain, fair_share, lifecycle, selection
 from gflow.scheduling.backfill import reserve
 from gflow.scheduling.barrier import Barrier
-from gflow.scheduling.class_queue import Bucket, id_of
+from gflow.scheduling.class_queue import NO_LIMIT, Bucket, RequestClass, id_of
 from gflow.scheduling.core import Core
 from gflow.scheduling.ordered import after
-from gflow.scheduling.placement import place
+from gflow.scheduling.placement import common, place
 from gflow.scheduling.state import Item
 
 #: Buckets that get their place by fair share anew in one turn.
-_FRESHENED = 32
+_FRESHENED = 16
 #: A bucket may have one in so many candidates refused before all others had their turn.
 _SHARES = 8
 #: Items read per candidate where some may stand back for a limit.
 _PARKED_TOO = 4
+_SOON_S = 0.001
+#: Of a bucket: no key was refused yet.
+_UNTRIED: tuple[int | None, int] = (None, 0)
 
 
 def dispatch(core: Core, now: Instant) -> list[Action]:
@@ -55,6 +57,7 @@ class _Pass:
         "reserved",
         "starts",
         "tried",
+        "unnamed_s",
     )
 
     def __init__(self, core: Core, now: Instant) -> None:
@@ -68,7 +71,7 @@ class _Pass:
         self.calendars: dict[frozenset[int], list[Barrier]] = {}
         #: The shortest time limit that was refused, by class; by bucket where reservations treat
         #: users apart. Whoever runs as long runs into the same things, and the pool only shrinks.
-        self.barred: dict[Resources | int, float] = {}
+        self.barred: dict[RequestClass | int, float] = {}
         #: The highest blocked job, and what is kept for it.
         self.reserved: Item | None = None
         self.reservation: Barrier | None = None
@@ -79,46 +82,68 @@ class _Pass:
         #: Some bucket has more candidates than its share.
         self.capped = False
         self.starts = 0
+        #: How long an item may run that names no limit.
+        limit_s = core.settings.default_time_limit_s
+        self.unnamed_s = inf if limit_s is None else limit_s
 
     def run(self) -> list[Action]:
-        core = self.core
+        core, depth = self.core, self.core.settings.backfill_depth
         core.reserved_id = None
-        depth = core.settings.backfill_depth
-        # First everybody's first few: one user's many alike jobs do not use all tries up.
-        self._round(max(1, depth // _SHARES))
-        if self.capped:
-            self._round(depth)
+        index = self._lead()
+        if self.reserved is not None:
+            # First everybody's first few: one user's many alike jobs do not use all tries up.
+            self._backfill(index, max(1, depth // _SHARES))
+            if self.capped:
+                self._backfill(0, depth)
         core.reserved_id = None if self.reserved is None else self.reserved.id
         return self.actions
 
-    def _round(self, share: int) -> None:
-        """Look at every class; ``share``: candidates that a bucket may have refused in all."""
-        queue, pool = self.core.queue, self.core.pool
+    def _lead(self) -> int:
+        """Start what comes first until an item is reserved; where in the order that happened."""
+        queue, pool, idle = self.core.queue, self.core.pool, self.core.idle
         index = 0
         # Starting or parking moves a class back in the order, never forward: what was passed over
         # stays passed over, because the pool only shrinks.
-        while index < len(queue.order) and self.left > 0 and not self._enough():
+        while self.reserved is None and index < len(queue.order) and self.left > 0:
+            if self._enough():
+                break
             best = queue.order[index]
-            request = queue.by_rank[best].key[0]
-            fits = pool.fits(request)
-            if self.reserved is None:
-                if fits and self._start_first(best):
-                    continue
-                if not self._reserve(best):
-                    continue
-                if self.reserved is None and self.core.idle.fits(request):
-                    if not self._one_by_one():
-                        return
-                    index = 0
-                    continue
-            if fits and self.reserved is not None:
-                if not self._start_one(request, share) and queue.order[index : index + 1] == [best]:
-                    index += 1
+            request = queue.by_rank[best].alike.request
+            if pool.fits(request) and self._start_first(best):
                 continue
-            if pool.cpus < 1 and self.reserved is not None:
-                return
-            self.left -= 1
-            index += 1
+            if not self._reserve(best):
+                continue
+            if self.reserved is None and idle.fits(request):
+                if not self._one_by_one():
+                    break
+                index = 0
+            elif self.reserved is None:
+                self.left -= 1
+                index += 1
+        return index
+
+    def _backfill(self, index: int, share: int) -> None:
+        """Look at every class from there on.
+
+        ``share``: candidates that a bucket may have refused in all.
+        """
+        if self._enough():
+            return
+        queue, pool = self.core.queue, self.core.pool
+        order, by_rank = queue.order, queue.by_rank
+        while index < len(order) and self.left > 0:
+            best = order[index]
+            alike = by_rank[best].alike
+            if not pool.fits(alike.request):
+                if pool.cpus < 1:
+                    return
+                self.left -= 1
+                index += 1
+            elif self._barred(alike) > -inf and self._start_one(alike, share):
+                if self._enough():
+                    return
+            elif order[index : index + 1] == [best]:
+                index += 1
 
     def _enough(self) -> bool:
         """Whether so many were started that the rest has to wait for the next turn."""
@@ -194,48 +219,90 @@ class _Pass:
             self.reservation = barrier
             self.barriers += [barrier, *barrier.later]
 
-    def _start_one(self, request: Resources, share: int) -> bool:
+    def _start_one(self, alike: RequestClass, share: int) -> bool:
         """Start the first item of a fitting class that may start; False when there is none."""
-        queue = self.core.queue
-        ranks = queue.classes[request]
+        by_rank, ranks, barred, tried = (
+            self.core.queue.by_rank,
+            alike.ranks,
+            self.barred,
+            self.tried,
+        )
         at = 0
         while at < len(ranks) and self.left > 0:
-            bucket = queue.by_rank[ranks[at]]
+            rank = ranks[at]
+            bucket = by_rank[rank]
             if self._stands_back(bucket):
                 if at == 0:
                     return False  # the class has a new place in the order
                 continue
-            if self._start_of(bucket, share):
+            barred_s = barred.get(alike)
+            keys = bucket.keys
+            if (
+                barred_s is not None
+                and isinstance(keys, int)
+                and NO_LIMIT > keys & NO_LIMIT >= barred_s
+            ):
+                # Most buckets of a short queue: one item, and it takes too long like others before.
+                if bucket.serial not in tried:
+                    self.left -= 1
+                    tried[bucket.serial] = keys, 1
+            elif self._start_of(bucket, share):
                 return True
-            if self.barred.get(request) == -inf:
+            elif barred.get(alike) == -inf:
                 return False
             at += 1
         return False
 
+    def _barred(self, alike: RequestClass) -> float:
+        """The shortest limit of a class that is refused for sure, as far as it is known."""
+        barred_s = self.barred.get(alike)
+        if barred_s is None:
+            barred_s = inf
+            for barrier in () if self.core.calendar else self.barriers:
+                if common(alike.request, (self.core.pool, barrier.pool)) is None:
+                    barred_s = min(barred_s, self._refusing_s(barrier))
+            if barred_s < inf:
+                self.barred[alike] = barred_s
+        return barred_s
+
     def _start_of(self, bucket: Bucket, share: int) -> bool:
         """Start an item of a bucket; those that were refused before in this pass still are."""
-        keys, serial = bucket.keys, bucket.serial
-        last, refused = self.tried.get(serial, (None, 0))
-        for key in after(keys, last, min(self.left, share - refused) + 1):
-            if self.left <= 0:
+        last, refused = self.tried.get(bucket.serial, _UNTRIED)
+        room = share - refused
+        if room > self.left:
+            room = self.left
+        keys = after(bucket.keys, last, room + 1)
+        barred_s = self.barred.get(self._alike(bucket))
+        count, started = 0, False
+        for key in keys:
+            if count == room:
+                self.capped = self.capped or self.left > room
                 break
-            if refused >= share:
-                self.capped = True
-                break
-            item = self.core.live.item(id_of(key))
-            assert item is not None
-            if self._start(item, bucket):
-                return True
-            self.left -= 1
-            refused += 1
-            self.tried[serial] = key, refused
-        return False
+            limit_s: float = key & NO_LIMIT
+            if limit_s == NO_LIMIT:
+                limit_s = self.unnamed_s
+            if barred_s is None or limit_s < barred_s:
+                item = self.core.live.item(id_of(key))
+                assert item is not None
+                started = self._start(item, bucket)
+                if started:
+                    break
+                barred_s = self.barred[self._alike(bucket)]
+            count += 1
+        if count:
+            self.left -= count
+            self.tried[bucket.serial] = keys[count - 1], refused + count
+        return started
+
+    def _alike(self, bucket: Bucket) -> RequestClass | int:
+        """Whose candidates run into the same things as this bucket's."""
+        return bucket.serial if self.core.calendar else bucket.alike
 
     def _start(self, item: Item, bucket: Bucket) -> bool:
         """Start an item unless it would run into a barrier that has no room for it."""
         core, request = self.core, bucket.key[0]
         limit_s = core.time_limit_s(item)
-        alike = bucket.serial if core.calendar else request
+        alike = self._alike(bucket)
         barred_s = self.barred.get(alike)
         if barred_s is not None and limit_s >= barred_s:
             return False
@@ -246,10 +313,15 @@ class _Pass:
                 kept = self.reservation
                 ahead = [one for one in ahead if kept is None or one not in (kept, *kept.later)]
             ahead = [*ahead, *self._calendar(item)]
-        pools = [barrier.pool for barrier in ahead if barrier.stops(end_boot_s)]
-        gpu_ids = place(request, [core.pool, *pools], core.settings, item.id)
+        in_the_way = [barrier for barrier in ahead if barrier.stops(end_boot_s)]
+        pools = [core.pool, *(barrier.pool for barrier in in_the_way)]
+        gpu_ids = place(request, pools, core.settings, item.id)
         if gpu_ids is None:
-            self.barred[alike] = limit_s if pools else -inf
+            if not in_the_way:
+                limit_s = -inf
+            elif len(in_the_way) == 1:
+                limit_s = min(limit_s, self._refusing_s(in_the_way[0]))
+            self.barred[alike] = limit_s
             return False
         for barrier in self.barriers:
             if barrier.stops(end_boot_s):
@@ -264,6 +336,11 @@ class _Pass:
                 core.pass_wanted = core.again = True
         self.starts += 1
         return True
+
+    def _refusing_s(self, barrier: Barrier) -> float:
+        """The shortest limit that a barrier without room for a job refuses."""
+        # A moment more, lest rounding refuses what ends right then.
+        return barrier.at_boot_s - self.now.boot_s + _SOON_S
 
     def _calendar(self, item: Item) -> list[Barrier]:
         exempt = calendar.own(self.core, item.spec)

@@ -19,17 +19,24 @@ def place(
     The first pool is the machine now; the others are the machine at moments that the job would
     still run at. ``seed`` makes the "random" strategy repeatable.
     """
-    if not all(pool.fits(request) for pool in pools):
-        return None
+    cards = common(request, pools)
+    if not cards:
+        return None if cards is None else ()
+    return _choose(request, cards, pools[0], settings, seed)
+
+
+def common(request: Resources, pools: Sequence[Pool]) -> list[int] | None:
+    """Cards that a request may have in every pool; None when it does not fit all of them."""
+    for pool in pools:
+        if not pool.fits(request):
+            return None
     if not request.gpus:
-        return ()
+        return []
     cards = pools[0].accepting(request)
     for pool in pools[1:]:
         also = set(pool.accepting(request))
         cards = [index for index in cards if index in also]
-    if len(cards) < request.gpus:
-        return None
-    return _choose(request, cards, pools[0], settings, seed)
+    return cards if len(cards) >= request.gpus else None
 
 
 def _choose(

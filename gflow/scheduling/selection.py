@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 
 from gflow.model.state import ACTIVE, TERMINAL, State
-from gflow.scheduling.class_queue import id_of
+from gflow.scheduling.class_queue import id_of, rank_at
 from gflow.scheduling.core import Core
 from gflow.scheduling.ordered import each
 from gflow.scheduling.state import Item
@@ -68,7 +68,7 @@ def in_order(core: Core, *, parked: bool = True) -> Iterator[Item | None]:
     queue = core.queue
     # (rank, serial): that bucket's next item; (rank, -n): the next bucket of the n-th class.
     heap: list[tuple[int, int]] = []
-    classes = [ranks for ranks in queue.classes.values() if ranks]
+    classes = [alike.ranks for alike in queue.classes.values() if alike.ranks]
     followers = [0] * len(classes)
     heap = [(ranks[0], -number - 1) for number, ranks in enumerate(classes)]
     heapify(heap)
@@ -91,7 +91,7 @@ def in_order(core: Core, *, parked: bool = True) -> Iterator[Item | None]:
         bucket = queue.buckets.get(serial)
         key = None if bucket is None else next(places[serial], None)
         if bucket is not None and key is not None:
-            heappush(heap, (key - (bucket.bonus << 44), serial))
+            heappush(heap, (rank_at(key, bucket.bonus), serial))
         yield core.live.item(id_of(rank))
 
 
@@ -103,4 +103,4 @@ def _open(
         keys = places[serial] = each(bucket.keys)
         key = next(keys, None)
         if key is not None:
-            heappush(heap, (key - (bucket.bonus << 44), serial))
+            heappush(heap, (rank_at(key, bucket.bonus), serial))

@@ -12,6 +12,7 @@ from gflow.model.job import Array, Job
 from gflow.model.state import ACTIVE, TERMINAL, State
 from gflow.scheduling import calendar, drain
 from gflow.scheduling.backfill import reserve
+from gflow.scheduling.class_queue import id_of, rank_at
 from gflow.scheduling.core import Core
 from gflow.scheduling.dependency import satisfied
 from gflow.scheduling.interval import total, union
@@ -163,12 +164,16 @@ def _queue(core: Core) -> None:
     assert sorted(keys) == sorted(queue.key_of(item) for item in queued.values())
     for item in queued.values():
         assert queue.key_of(item) in each(queue.bucket_of(item).keys)
-    assert sorted(r for ranks in queue.classes.values() for r in ranks) == sorted(queue.by_rank)
-    assert queue.order == sorted(ranks[0] for ranks in queue.classes.values())
+    classes = queue.classes.values()
+    assert sorted(rank for one in classes for rank in one.ranks) == sorted(queue.by_rank)
+    assert queue.order == sorted(one.ranks[0] for one in classes if one.ranks)
+    for request, one in queue.classes.items():
+        alike = [bucket for bucket in queue.buckets.values() if bucket.alike is one]
+        assert one.buckets == len(alike) > 0 and {bucket.key[0] for bucket in alike} == {request}
     for rank, bucket in queue.by_rank.items():
         assert bucket.rank == rank and bucket.parked_by is None
-        assert rank == first(bucket.keys) - (bucket.bonus << 44)
-        assert rank in queue.classes[bucket.key[0]]
+        assert rank == rank_at(first(bucket.keys), bucket.bonus)
+        assert rank in bucket.alike.ranks
     assert set(queue.aside) == {one.serial for one in queue.buckets.values() if one.parked_by}
     for bucket in queue.buckets.values():
         assert (bucket.rank is None) == (bucket.parked_by is not None)
@@ -221,7 +226,7 @@ def _work_conserving(core: Core) -> None:
         if tried > core.settings.backfill_depth // 2:
             break
         bucket = core.queue.by_rank[rank]
-        item = core.live.item(rank & ((1 << 44) - 1))
+        item = core.live.item(id_of(rank))
         assert item is not None
         if any(account.refuses(bucket.key[0]) for account in bucket.accounts):
             continue

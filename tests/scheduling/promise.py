@@ -12,7 +12,7 @@ from math import inf
 from gflow.model.action import Action, Start
 from gflow.model.job import Array, Job
 from gflow.model.state import Instant, Reason, State
-from gflow.scheduling import calendar, drain, forecast
+from gflow.scheduling import calendar, class_queue, drain, forecast
 from gflow.scheduling.backfill import reserve
 from gflow.scheduling.barrier import Barrier
 from gflow.scheduling.core import Core
@@ -55,7 +55,8 @@ def _below(core: Core, job: Job, first: Item) -> bool:
     """Whether a job that was started stood behind the first one."""
     # Started from its array, a task stood where the array stands.
     place_id = job.id if job.array_id is None else job.array_id
-    rank = core.queue.rank_among(job, core.accounts_of(job)) - job.id + place_id
+    rank = core.queue.rank_among(job, core.accounts_of(job))
+    rank += (place_id - job.id) << class_queue._LIMIT_BITS
     return job.array_id != first.id and rank > core.queue.rank_of(first)
 
 
