@@ -36,14 +36,24 @@ class Arrears:
             return math.inf
         return max(0.0, self._waiting[0][0] - time.monotonic())
 
+    def release(self) -> None:
+        """Let go of what the store has by now, without waiting for anything."""
+        if self._settling.acquire(blocking=False):
+            try:
+                while self._waiting and self._waiting[0][1].is_forgotten():
+                    self._waiting.popleft()[1].close()
+            finally:
+                self._settling.release()
+
     def settle(self) -> None:
         """Settle everything now, which may wait for the disk."""
         with self._settling:
             self._work_off()
 
     def settle_aside(self) -> None:
-        """Settle everything in a thread of its own, unless one is about it."""
-        if self._settling.acquire(blocking=False):
+        """Settle everything, in a thread of its own if the disk is needed and none is about it."""
+        self.release()
+        if self._waiting and self._settling.acquire(blocking=False):
             _thread.start_new_thread(self._work_off_and_release, ())
 
     def _work_off_and_release(self) -> None:

@@ -65,7 +65,7 @@ class Journal:
         Nothing is done for a file that is forgotten: the store has it already.
         """
         try:
-            if not self._is_forgotten():
+            if not self.is_forgotten():
                 os.fdatasync(self._fd)
         except OSError:
             pass
@@ -80,13 +80,14 @@ class Journal:
 
     def finish(self) -> None:
         """Wait until all is written, or forgotten: its final record is durable elsewhere then."""
-        while self._unwritten and not self._is_forgotten():
+        while self._unwritten and not self.is_forgotten():
             time.sleep(_WRITE_AGAIN_S)
             unwritten, self._unwritten = self._unwritten, []
             for phase, facts in unwritten:
                 self.note(phase, facts)
 
-    def _is_forgotten(self) -> bool:
+    def is_forgotten(self) -> bool:
+        """Whether nobody needs the file any more: the attempt's final record is durable."""
         return not runfile.is_at(self._fd, self._path)
 
     def close(self) -> None:

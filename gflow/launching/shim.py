@@ -88,8 +88,7 @@ def _serve(
         handed = None
         if shim.as_good_as_new and usage.own_peak_bytes() <= largest_bytes:
             child.set_title("shim")
-            if not arrears.due_in_s():
-                arrears.settle()
+            arrears.release()
             handed = line.take(launcher, _ASKED_TO_END, arrears)
         if handed is None:
             arrears.settle()

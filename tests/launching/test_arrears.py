@@ -23,6 +23,9 @@ class Disk(Journal):
         self.works = threading.Event()
         self.works.set()
 
+    def is_forgotten(self) -> bool:
+        return False
+
     def sync(self) -> None:
         self.works.wait()
         self._done.append(f"sync {self._name}")
@@ -100,3 +103,18 @@ def test_a_forgotten_exit_is_not_synced(
     arrears.add(journal)
     arrears.settle()
     assert len(synced) == (0 if forgotten else 1)
+
+
+def test_what_is_forgotten_is_let_go_of_without_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oldest first, up to the first that the store does not have yet: no thread is needed."""
+    monkeypatch.setattr(os, "fdatasync", pytest.fail)
+    arrears, journals = Arrears(), [Journal(str(tmp_path / f"{job}.1")) for job in (1, 2, 3)]
+    for journal in journals:
+        assert journal.begin()
+        arrears.add(journal)
+    (tmp_path / "1.1").unlink()
+    (tmp_path / "3.1").unlink()
+    arrears.release()
+    assert [journal._fd >= 0 for journal in journals] == [False, True, True]
