@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 
-from gflow.launching import notice, privilege, tree
+from gflow.launching import notice, privilege, protocol, tree
 from gflow.launching.order import Order
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -35,7 +34,7 @@ def submitters(order: Order, *, changes_user: bool) -> dict[str, str]:
         if changes_user:
             environment |= privilege.home_variables(order.user, order.uid)
     else:
-        environment = json.loads(zlib.decompress(order.env))
+        environment = protocol.decode(zlib.decompress(order.env))
     if order.pty:
         environment.setdefault("TERM", _TERM)
     environment |= allocation(order)

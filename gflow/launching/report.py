@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import select
 from collections import deque
@@ -98,7 +97,7 @@ class Reports:
             *lines, self._rest = (self._rest + data).split(b"\n")
             for line in lines:
                 try:
-                    report = json.loads(line)
+                    report = protocol.decode(line)
                     key = (report["job_id"], report["attempt"])
                 except (ValueError, TypeError, KeyError):
                     continue  # not from a shim

@@ -56,12 +56,7 @@ def start(
     ``watchers`` are users who may look at its terminal, if it has one.
     """
     spec = order.spec
-    message: Message = {
-        "t": "start",
-        "job_id": order.job_id,
-        "attempt": order.attempt,
-        **_as_submitted(spec),
-        "command": spec.command,
+    chosen: Message = {
         "args": spec.args,
         "array_id": order.array_id,
         "task": order.task,
@@ -72,18 +67,27 @@ def start(
         "gpu_ids": order.gpu_ids,
         "output_path": spec.output_path,
         "error_path": spec.error_path,
-        "open_mode": spec.open_mode,
         "max_output_bytes": max_output_bytes
         if spec.max_output_bytes is None
         else spec.max_output_bytes,
         "linger": spec.linger,
         "pty": spec.pty,
         "watchers": list(watchers) if spec.pty else [],
-        "grace_period_s": grace_period_s if spec.grace_period_s is None else spec.grace_period_s,
         "variables": variables or {},
         "prolog": prolog,
         "epilog": epilog,
+    }
+    message: Message = {
+        "t": "start",
+        "job_id": order.job_id,
+        "attempt": order.attempt,
+        **_as_submitted(spec),
+        "command": spec.command,
+        "open_mode": spec.open_mode,
+        "grace_period_s": grace_period_s if spec.grace_period_s is None else spec.grace_period_s,
         "hook_timeout_s": hook_timeout_s,
+        # Most jobs have little of the rest, and it is encoded or decoded four times for a start.
+        **{name: value for name, value in chosen.items() if value or type(value) is int},
     }
     return protocol.pack(message, (env, script, protocol.encode(record)))
 
