@@ -106,6 +106,21 @@ def _encode(value: Any) -> Object:
     return record
 
 
+def _encode_spec(spec: Spec) -> Object:
+    known = _specs.get(id(spec))
+    if known is not None and known[0] is spec:
+        return known[1]
+    if len(_specs) >= _MOST_SPECS:
+        _specs.clear()
+    record = _encode(spec)
+    _specs[id(spec)] = spec, record
+    return record
+
+
+#: What specs are in records, by identity. A spec never changes, and it is half of what is encoded
+#: at every step of its job.
+_specs: dict[int, tuple[Spec, Object]] = {}
+_MOST_SPECS = 256
 _PLAIN = frozenset({int, str, float, bool, type(None), dict})
 #: Large tables of strings, in tuples that JSON takes as they are.
 _AS_IS = frozenset({"sweep"})
@@ -113,6 +128,8 @@ _AS_IS = frozenset({"sweep"})
 
 def _encode_value(fact: Any) -> Any:
     kind = type(fact)
+    if kind is Spec:
+        return _encode_spec(fact)
     if kind in _READERS:
         return _encode(fact)
     if kind is tuple or kind is list:

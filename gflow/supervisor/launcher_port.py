@@ -69,7 +69,7 @@ class LauncherPort(Port):
         """Start an attempt; sent again after a launcher's death until it is answered."""
         self._unanswered[order.job_id, order.attempt] = order
         if self._scanned is None:
-            self.send(self._build(order))
+            self.queue(self._build(order))
 
     def kill(self, order: Kill) -> None:
         """End the tree of an attempt; asked for again of the next launcher."""

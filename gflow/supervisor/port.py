@@ -33,6 +33,8 @@ class Port:
         self._writing = False
         #: Frames that were read and are to be taken in, oldest first.
         self._frames: deque[bytes] = deque()
+        #: Something is queued that goes out at the end of this turn.
+        self._flushing = False
 
     # --- what subclasses say --------------------------------------------------------------------
 
@@ -85,6 +87,24 @@ class Port:
         self._watch_writable(channel)
         return True
 
+    def queue(self, frame: bytes) -> None:
+        """Send a frame at the end of this turn, in one call with others; lost if no child is there.
+
+        What is sent meanwhile goes after it.
+        """
+        channel = self._channel
+        if channel is None:
+            return
+        channel.queue(frame)
+        if not self._flushing:
+            self._flushing = True
+            self.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if self._channel is not None:
+            self._writable(self._channel)
+
     def _watch_writable(self, channel: Channel) -> None:
         if channel.wants_write and not self._writing:
             self._writing = True
@@ -96,7 +116,9 @@ class Port:
         except ChannelClosed:
             self._detach()
             return
-        if not channel.wants_write:
+        if channel.wants_write:
+            self._watch_writable(channel)
+        elif self._writing:
             self._writing = False
             self.loop.remove_writer(channel.fileno())
             self.on_writable()

@@ -1,14 +1,18 @@
-"""The loop's end of a child: how much is taken in at once, and what a death leaves to be said."""
+"""The loop's end of a child: how much is taken in at once, what a death leaves, what goes out."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+import socket
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from gflow.process.channel import Channel
 from gflow.supervisor import port
 from gflow.supervisor.child import Child
 from gflow.supervisor.port import Port
@@ -96,3 +100,71 @@ def test_a_frame_that_fails_takes_no_other_along(child: ScriptedChild) -> None:
         await _until(lambda: noting.lost_after is not None)
 
     asyncio.run(run())
+
+
+# --- what goes out --------------------------------------------------------------------------------
+
+Ends = tuple[Port, Channel, asyncio.AbstractEventLoop]
+
+
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    """A port, what its child reads from, and the loop."""
+    ours, theirs = socket.socketpair()
+    silent, _ = os.pipe()
+    loop = asyncio.new_event_loop()
+    child = cast(Any, SimpleNamespace(channel=Channel(ours.detach()), pidfd=silent))
+    port = Port(child, loop)
+    port.attach()
+    yield port, Channel(theirs.detach()), loop
+    loop.close()
+
+
+def turn(loop: asyncio.AbstractEventLoop) -> None:
+    """Let the loop do what is to be done now."""
+    loop.run_until_complete(asyncio.sleep(0))
+
+
+def test_what_is_queued_goes_out_at_the_end_of_the_turn(ends: Ends) -> None:
+    """Together, and without anybody's doing."""
+    port, child, loop = ends
+    port.queue(b"one")
+    port.queue(b"two")
+    assert child.receive() == []
+    turn(loop)
+    assert child.receive() == [b"one", b"two"]
+
+
+def test_what_is_sent_meanwhile_does_not_overtake(ends: Ends) -> None:
+    """A kill never arrives before the start that it is about."""
+    port, child, loop = ends
+    port.queue(b"start")
+    port.send(b"kill")
+    assert child.receive() == [b"start", b"kill"]
+    turn(loop)
+    assert child.receive() == []
+
+
+def test_what_a_full_pipe_does_not_take_goes_out_later(ends: Ends) -> None:
+    """Queued or sent, nothing is lost or cut."""
+    port, child, loop = ends
+    frame = b"x" * (4 << 20)
+    port.queue(frame)
+    received: list[bytes] = []
+    for _ in range(10_000):
+        turn(loop)
+        received += child.receive()
+        if received:
+            break
+    assert received == [frame]
+
+
+def test_without_a_child_nothing_is_sent(ends: Ends) -> None:
+    """Whoever asks for it asks the next one again."""
+    port, child, loop = ends
+    child.close()
+    port.queue(b"lost")
+    turn(loop)
+    port.queue(b"lost as well")
+    turn(loop)
+    assert not port.send(b"and this")
