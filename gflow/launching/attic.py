@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections import deque
 
+from gflow.launching import runfile
 from gflow.launching.place import Place, remove
 
 #: How long no attempt was forgotten before the deleting begins.
@@ -28,7 +29,7 @@ class Attic:
     """A folder beside the run files; what is in it is nobody's any more."""
 
     def __init__(self, place: Place) -> None:
-        self._folder = f"{place.runs}/.forgotten"
+        self._folder = f"{place.runs}/{runfile.SPARES}"
         #: Names, and when they were put here (monotonic), oldest first.
         self._files: deque[tuple[str, float]] = deque()
         self._quiet_since_s = 0.0

@@ -18,9 +18,12 @@ holder of the file's flock is alive; nobody else ever takes it exclusively.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import json
 import os
+import time
 import zlib
 from typing import Any
 
@@ -29,6 +32,10 @@ from gflow.launching.cgroup import Group
 
 Facts = dict[str, Any]
 
+#: In the folder of run files, a folder for those that are nobody's.
+SPARES = ".forgotten"
+
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 #: Beyond this a run file is not ours: the record in it is limited to a few MB.
 _LARGEST_BYTES = 64 << 20
 
@@ -36,50 +43,67 @@ _LARGEST_BYTES = 64 << 20
 def create(path: str, spare: str | None = None) -> int:
     """A new run file, locked, for appending. Raises FileExistsError: the attempt began before.
 
-    ``spare``: a file that nobody needs any more becomes it, if it can (see ``attic``).
+    It is locked before it has its name: who sees it without the lock, and without a word in it,
+    would think that the attempt is lost. ``spare``: a file that nobody needs any more becomes it,
+    if it can (see ``attic``).
     """
-    fd = None if spare is None else _reuse(spare, path)
-    if fd is not None:
-        return fd
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-    fd = os.open(path, flags, 0o600)
-    fcntl.flock(fd, fcntl.LOCK_EX)  # at most a scan's short shared lock is in the way
+    fd = None
+    if spare is not None:
+        try:
+            fd = _make_of(spare, path, 0)
+        except FileExistsError:
+            raise
+        except OSError:
+            pass
+    folder, name = os.path.split(path)
+    while fd is None:
+        new = f"{folder}/{SPARES}/{name}.{os.getpid()}.{time.monotonic_ns()}"
+        try:
+            fd = _make_of(new, path, os.O_CREAT | os.O_EXCL)
+        except FileNotFoundError:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(f"{folder}/{SPARES}", 0o700)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS):
+                raise
+            fd = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX)  # at most a scan's short shared lock is in the way
     return fd
 
 
-def _reuse(spare: str, path: str) -> int | None:
-    """A spare file under its new name, emptied and locked; None: it is not to be had.
+def _make_of(spare: str, path: str, flags: int) -> int | None:
+    """A spare file under its new name, emptied and locked; None: it is another's by now.
 
     Who has the lock of a file that is still where spares are owns it, whatever other launchers have
-    given away: it leaves that place under its lock alone, and no name is used there twice.
+    given away: it leaves that place under its lock alone, and no name is used there twice. Raises
+    FileExistsError: there is one at ``path``; OSError with EINVAL or ENOSYS: this file system
+    cannot.
     """
-    try:
-        fd = os.open(spare, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return None
+    fd = os.open(spare, _FLAGS | flags, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if is_at(fd, spare):
-            try:
-                os.ftruncate(fd, 0)
-                prctl.rename_exclusively(spare, path)
-            except OSError:
-                os.unlink(spare)
-                raise
-            return fd
-    except FileExistsError:
+        if not is_at(fd, spare):
+            os.close(fd)
+            return None
+        try:
+            os.ftruncate(fd, 0)
+            prctl.rename_exclusively(spare, path)
+        except OSError:
+            os.unlink(spare)
+            raise
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    except OSError:
         os.close(fd)
         raise
-    except OSError:
-        pass
-    os.close(fd)
-    return None
+    return fd
 
 
 def reopen(path: str) -> int | None:
     """The run file of a dead shim, locked, for appending; None: somebody lives or it is gone."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, _FLAGS)
     except OSError:
         return None
     try:

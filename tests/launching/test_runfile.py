@@ -6,6 +6,7 @@ import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -112,6 +113,24 @@ def spare(tmp_path: Path) -> str:
     path = tmp_path / "7.1"
     path.write_bytes(written([("exit", {"exit_code": 0})], "7.1"))
     return str(path)
+
+
+def test_a_run_file_is_never_seen_without_its_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Empty and unlocked, it would look like an attempt that is lost."""
+    path = tmp_path / "7.1"
+    locked = []
+
+    def lock(fd: int, operation: int) -> None:
+        locked.append(path.exists())
+        fcntl.flock(fd, operation)
+
+    monkeypatch.setattr(runfile, "fcntl", SimpleNamespace(**{**vars(fcntl), "flock": lock}))
+    os.close(runfile.create(str(path)))
+    assert locked == [False]
+    assert path.exists()
+    assert os.listdir(tmp_path / runfile.SPARES) == []
 
 
 def test_a_spare_file_becomes_a_run_file(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tests.simulation.world import World
 _HISTORIES = 200
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", sorted(CANARIES))
 def test_caught(name: str) -> None:
     """Some history breaks a promise, and it is told which."""
