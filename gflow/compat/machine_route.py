@@ -183,10 +183,7 @@ class MachineRoutes:
     async def _gpu_process(self, request: web.Request) -> tuple[int, int]:
         raw = await message.object_of(request, self._limits)
         check = integer(0, message.U32)
-        try:
-            return check(raw.get("gpu_index")), check(raw.get("pid"))
-        except Invalid as error:
-            raise Problem(422, f"Invalid body: a number {error}") from None
+        return message.value_of(raw, "gpu_index", check), message.value_of(raw, "pid", check)
 
     # --- figures --------------------------------------------------------------------------------
 

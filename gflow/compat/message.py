@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 from aiohttp import web
 
+from gflow.api.field import Invalid
 from gflow.api.operations import Peer
 from gflow.api.server import Limits
 from gflow.api.server.body import dumps, loads, read_pieces
 from gflow.compat.connection import Connection
 from gflow.compat.problem import Problem
 from gflow.errors import Refused
+
+Value = TypeVar("Value")
 
 #: Largest id of the reference.
 U32 = (1 << 32) - 1
@@ -49,8 +53,10 @@ def integer(request: web.Request, name: str) -> int | None:
 
 
 def count(request: web.Request, name: str, default: int, least: int, most: int) -> int:
-    """A whole number of the query, brought within bounds."""
+    """A number of the query that is not negative, brought within bounds. Raises Problem."""
     value = integer(request, name)
+    if value is not None and value < 0:
+        raise Problem(400, f"Failed to deserialize query string: {name}: invalid digit")
     return default if value is None else max(least, min(value, most))
 
 
@@ -81,6 +87,14 @@ async def object_of(request: web.Request, limits: Limits) -> dict[str, Any]:
             422, "Failed to deserialize the JSON body into the target type: expected an object"
         )
     return value
+
+
+def value_of(raw: dict[str, Any], name: str, check: Callable[[Any], Value]) -> Value:
+    """One value of a body, checked. Raises Problem, which names it."""
+    try:
+        return check(raw.get(name))
+    except Invalid as error:
+        raise Problem(422, f"Invalid body: {name} {error}") from None
 
 
 def answer(value: object, status: int = 200) -> web.Response:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
 
 from gflow.api import dialect, field
-from gflow.api.field import Invalid
 from gflow.api.operations import Operations, Peer
 from gflow.api.server import Limits
 from gflow.compat import encoding, listing, message, submission
@@ -21,6 +21,8 @@ Record = dict[str, Any]
 _SCOPES = ("user", "project", "default_user", "default_project")
 _STATUSES = ("Pending", "Active", "Completed", "Cancelled")
 _COUNT = field.integer(0, 1 << 32)
+_CARDS = field.integers(0, message.U32)
+_DURATION = field.integer(0, (1 << 64) - 1)
 #: A reservation that is longer is cut: a thousand years are for ever.
 _MAX_DURATION_S = 1000 * 366 * 86400.0
 
@@ -176,15 +178,12 @@ class PolicyRoutes:
         """Keep cards for a user."""
         peer = peer_of(request)
         raw = await message.object_of(request, self._limits)
-        try:
-            user = field.text(256, empty=False)(raw.get("user"))
-            start_at = encoding.parse_time_point(raw.get("start_time"))
-            duration_s = float(field.integer(0, (1 << 64) - 1)(raw.get("duration_secs")))
-            indices = raw.get("gpu_indices")
-            gpu_ids = () if indices is None else field.integers(0, message.U32)(indices)
-            gpus = 0 if raw.get("gpu_count") is None else _COUNT(raw["gpu_count"])
-        except Invalid as error:
-            raise Problem(422, f"Invalid body: a value {error}") from None
+        user = message.value_of(raw, "user", field.text(256, empty=False))
+        start_at = message.value_of(raw, "start_time", encoding.parse_time_point)
+        duration_s = float(_number(raw, "duration_secs", _DURATION))
+        indices, count = raw.get("gpu_indices"), raw.get("gpu_count")
+        gpu_ids = () if indices is None else message.value_of(raw, "gpu_indices", _CARDS)
+        gpus = 0 if count is None else _number(raw, "gpu_count")
         status = await self._operations.status(peer)
         _check_cards(gpus, gpu_ids, len(status["gpus"]))
         if start_at < time.time() - 60:
@@ -263,11 +262,8 @@ def _subject(scope: Any, name: Any) -> tuple[str, str]:
     return scope, text
 
 
-def _number(raw: Record, name: str) -> int:
-    try:
-        return int(_COUNT(raw.get(name)))
-    except Invalid as error:
-        raise Problem(422, f"Invalid body: {name} {error}") from None
+def _number(raw: Record, name: str, check: Callable[[Any], int] = _COUNT) -> int:
+    return int(message.value_of(raw, name, check))
 
 
 def _overrides(rows: list[Record]) -> Record:

@@ -148,7 +148,8 @@ def test_sbatch_directives(client: Reference, ours: Run) -> None:
     script = client.work / "slurm.sh"
     script.write_text(
         "#!/bin/bash\n#SBATCH --job-name=sim -t 1:30:00\n#SBATCH --mem=500\n"
-        "#SBATCH -n 2 -c 3 --signal=B:USR1@120\n#SBATCH --partition=long\n\necho hello\n"
+        "#SBATCH -n 2 -c 3 --signal=B:USR1@120\n#SBATCH --partition=long\n"
+        "#SBATCH --priority=7 --kill-on-invalid-dep=no\n\necho hello\n"
         "#SBATCH --mem=1\n"
     )
     (job_id,) = submitted(ours("gbatch", "--begin", "now+1h", "slurm.sh"))
@@ -156,6 +157,8 @@ def test_sbatch_directives(client: Reference, ours: Run) -> None:
     assert record["time_limit_s"] == 5400
     assert record["resources"]["memory_bytes"] == 500 << 20
     assert record["resources"]["cpus"] == 6
+    assert record["priority"] == 7
+    assert record["kill_on_invalid_dependency"] is False
     assert record["warning"] == {"signal": 10, "before_s": 120.0, "tree": False}
     assert client.get(f"/jobs/{job_id}")["run_name"] == f"gjob-{job_id}-sim"
     said = ours("gbatch", "--strict", "slurm.sh", code=1)

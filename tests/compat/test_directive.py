@@ -65,10 +65,52 @@ def test_a_wrong_value_is_named_with_its_line(line: str) -> None:
     assert "literal" not in str(caught.value)
 
 
-@pytest.mark.parametrize("option", ["--time=1:2:3:4", "--gpus=x", "--nosuch", "--memory=lots"])
+def test_gpus_of_all_tasks() -> None:
+    """A request for gpus is never lost, in whatever way it is made."""
+    spec, verdicts = translated("-n 2 --gpus-per-task=a100:3")
+    assert spec["resources"] == {"cpus": 2, "gpus": 6}
+    assert verdicts == ["approximated", "approximated"]
+
+
+@pytest.mark.parametrize(("word", "kept"), [("yes", True), ("no", False)])
+def test_what_becomes_of_the_impossible(word: str, kept: bool) -> None:
+    """Slurm's word for it is ours."""
+    spec, verdicts = translated(f"--kill-on-invalid-dep={word}")
+    assert (spec, verdicts) == ({"kill_on_invalid_dependency": kept}, ["translated"])
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("--time=1:2:3:4", "--gpus=x", "--nosuch", "--memory=lots", "--gpus=1 -g 2"),
+        *("--depends-on zz", "--depends-on-any=,", "--param x", "--notify-email=nobody"),
+    ],
+)
 def test_a_wrong_line_of_ours_is_named(tmp_path: Path, option: str) -> None:
     """``# GFLOW`` lines as well, whichever check finds it."""
     path = tmp_path / "job.sh"
     path.write_text(f"#!/bin/bash\n# GFLOW --priority=3\n# GFLOW {option}\ntrue\n")
     with pytest.raises(Failure, match=rf"^{path}, line 3: "):
         batch.run(["--dry-run", str(path)])
+
+
+def test_a_new_script_can_be_submitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its directives are turned off; each of them works when it is turned on."""
+    monkeypatch.chdir(tmp_path)
+    assert batch.run(["new", "fresh"]) == 0
+    path = tmp_path / "fresh.sh"
+    assert path.stat().st_mode & 0o777 == 0o755
+    for text in (path.read_text(), path.read_text().replace("## GFLOW", "# GFLOW")):
+        path.write_text(text)
+        assert batch.run(["--dry-run", "fresh.sh"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("(GPUs: 0)") == said.count("(GPUs: 1)") == 1
+
+
+@pytest.mark.parametrize("words", [["new"], ["new", "a", "b"], ["new", "no/such/folder/x"]])
+def test_a_new_script_needs_one_name(words: list[str]) -> None:
+    """And a folder; nothing is submitted by that name."""
+    with pytest.raises(Failure, match=r"gbatch new NAME|cannot create no/such"):
+        batch.run(words)

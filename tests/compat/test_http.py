@@ -84,6 +84,7 @@ def test_batch_is_whole_or_absent(api: Reference) -> None:
         ("GET", "/jobs/4000000000/log", None, 404),
         ("GET", "/jobs/-1", None, 400),
         ("GET", "/jobs?limit=x", None, 400),
+        ("GET", "/jobs?limit=-1", None, 400),
         ("GET", "/jobs/resolve-dependency?username=me&shorthand=@~0x", None, 400),
         ("POST", "/jobs/4000000000/cancel", None, 404),
         ("POST", "/jobs/4000000000/finish", None, 404),

@@ -10,8 +10,6 @@ from typing import Any, NoReturn
 
 from gflow.api import client, dialect, quantity, surroundings, wire
 from gflow.api.client import Client
-from gflow.api.grammar import parse_reference
-from gflow.api.quantity import GrammarError
 from gflow.api.wire import Unreachable
 from gflow.cli import request, wording
 from gflow.cli.classic import conda, directive, notation, sweep
@@ -30,7 +28,7 @@ _NOT_IN_SCRIPTS = ("dry_run", "strict")
 
 _TEMPLATE = """\
 #!/bin/bash
-# GFLOW --{option}=… lines are options of gbatch; a second # turns one off.
+# Lines such as these are options of gbatch once they begin with a single #.
 
 # cards
 ## GFLOW --gpus=1
@@ -70,9 +68,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--shared", action="store_true", default=None, help="share cards; needs --gpu-memory")
     add("-p", "--priority", "--nice", type=whole(0, 255), metavar="N", help="higher first (10)")
     depends = parser.add_mutually_exclusive_group().add_argument
-    depends("-d", "--depends-on", "--dependency", metavar="JOB", help="7, @ (my last), @~1")
-    depends("--depends-on-all", metavar="JOBS", help="7,8: all of them must succeed")
-    depends("--depends-on-any", metavar="JOBS", help="7,8: one of them must succeed")
+    jobs = notation.stated(notation.parents)
+    depends(
+        *("-d", "--depends-on", "--dependency"),
+        type=jobs,
+        metavar="JOB",
+        help="7, @ (my last), @~1",
+    )
+    depends("--depends-on-all", type=jobs, metavar="JOBS", help="7,8: all of them must succeed")
+    depends("--depends-on-any", type=jobs, metavar="JOBS", help="7,8: one of them must succeed")
     add("--no-auto-cancel", action="store_true", default=None, help="wait on if one fails")
     add("--array", type=notation.stated(notation.array), metavar="A-B", help="one job per index")
     add(
@@ -93,7 +97,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("-n", "-J", "--name", "--job-name", metavar="NAME", help="part of its run name")
     add("--auto-close", action="store_true", default=None, help="its tmux session, after success")
     add("--pty", action=argparse.BooleanOptionalAction, help="on a terminal: gjob attach joins it")
-    add("--param", action="append", metavar="SPEC", help="x=1,2 or x=0:1:0.1; repeatable")
+    add(
+        "--param",
+        type=notation.stated(notation.parameter),
+        action="append",
+        metavar="SPEC",
+        help="x=1,2 or x=0:1:0.1; repeatable",
+    )
     add("--max-concurrent", type=whole(1, 1 << 20), metavar="N", help="of a sweep or array")
     add("--max-retries", type=whole(0, 1_000_000), metavar="N", help="if it fails, again")
     add("--param-file", metavar="CSV", help="one job per row")
@@ -106,7 +116,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--max-output", type=memory, metavar="SIZE", help="of its log; the rest is dropped")
     add("--name-template", metavar="NAME", help="name with {param}")
     add("-P", "--project", metavar="NAME", help="what it is counted for")
-    add("--notify-email", action="append", metavar="ADDRESS", help=argparse.SUPPRESS)
+    add(
+        "--notify-email",
+        type=notation.stated(notation.address),
+        action="append",
+        metavar="ADDRESS",
+        help=argparse.SUPPRESS,
+    )
     add("--notify-on", action="append", metavar="EVENTS", help=argparse.SUPPRESS)
     add("--dry-run", action="store_true", default=None, help="show the jobs, submit none")
     add("--strict", action="store_true", default=None, help="refuse inexact #SBATCH lines")
@@ -124,7 +140,9 @@ def parser() -> Parser:
 
 def run(words: list[str]) -> int:
     """The command."""
-    if words[:1] == ["new"] and len(words) == 2:
+    if words[:1] == ["new"]:
+        if len(words) != 2:
+            raise Failure("usage: gbatch new NAME (or gbatch -- new …, a command)", EXIT_USAGE)
         return _new(words[1])
     if words == ["help"]:
         words = ["--help"]
@@ -143,8 +161,10 @@ def _new(name: str) -> int:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755)
     except FileExistsError:
         raise Failure(f"File '{path}' already exists.") from None
+    except OSError as error:
+        raise Failure(f"cannot create {path}: {str(error.strerror).lower()}") from None
     with open(fd, "w") as file:
-        file.write(_TEMPLATE.replace("{option}", "OPTION"))
+        file.write(_TEMPLATE)
     return 0
 
 
@@ -202,9 +222,18 @@ def _directives(options: argparse.Namespace, spec: Spec) -> Spec:
     return _slurm(options, text, path)
 
 
+class _Once(argparse.Namespace):
+    """Options of one line, of which none may be given twice."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if getattr(self, name, None) is not None and name not in _LISTS:
+            raise Failure(f"--{name.replace('_', '-')} is given twice")
+        super().__setattr__(name, value)
+
+
 def _parsed(parser: _DirectiveParser, words: list[str]) -> argparse.Namespace:
     try:
-        return parser.parse_args(words)
+        return parser.parse_args(words, _Once())
     except Failure as error:  # of a value, which does not know where it stands
         known = str(error).startswith(parser.place)
         raise error if known else Failure(f"{parser.place}: {error}") from None
@@ -262,8 +291,12 @@ def _common(options: argparse.Namespace, base: Spec, translated: Spec) -> Spec:
     spec["env"] = {**variables, "GFLOW_ARRAY_TASK_ID": "0"}
     name = dialect.normalised(options.name or str(translated.get("name", "")))
     spec["name"] = name or spec.get("name") or _default_name(base)
-    spec["priority"] = 10 if options.priority is None else options.priority
-    spec["kill_on_invalid_dependency"] = not options.no_auto_cancel
+    if options.priority is not None:
+        spec["priority"] = options.priority
+    spec.setdefault("priority", 10)
+    if options.no_auto_cancel:
+        spec["kill_on_invalid_dependency"] = False
+    spec.setdefault("kill_on_invalid_dependency", True)
     spec["resources"] = _resources(options, dict(translated.get("resources", {})))
     spec.update(_given(options))
     conditions, mode = _depends(options) or ([], "all")
@@ -311,22 +344,11 @@ def _resources(options: argparse.Namespace, found: dict[str, Any]) -> dict[str, 
 
 def _depends(options: argparse.Namespace) -> tuple[list[dict[str, Any]], str] | None:
     """Conditions and their mode; None without any."""
-    text, mode = options.depends_on, "all"
-    if text is None:
-        text = options.depends_on_all
-    if text is None:
-        text, mode = options.depends_on_any, "any"
-    if text is None:
+    jobs, mode = options.depends_on or options.depends_on_all, "all"
+    if jobs is None:
+        jobs, mode = options.depends_on_any, "any"
+    if jobs is None:
         return None
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    if not words:
-        raise Failure("Dependency list cannot be empty")
-    for word in words:
-        try:
-            parse_reference(word)
-        except GrammarError:
-            raise Failure(f"Invalid dependency value: {word}") from None
-    jobs: list[int | str] = [int(word) if word.isdigit() else word for word in words]
     return [{"type": "afterok", "jobs": [job]} for job in jobs], mode
 
 

@@ -122,7 +122,8 @@ def _export(spec: dict[str, object], value: str) -> str:
 
 def _tasks(spec: dict[str, object], value: str) -> str:
     spec["_tasks"] = _whole(value)
-    return f"cpus for {value} tasks; the script is run once and starts them itself"
+    several = "s" * (value != "1")
+    return f"cpus for {value} task{several}; the script is run once and starts them itself"
 
 
 def _nodes(spec: dict[str, object], value: str) -> str:
@@ -135,6 +136,18 @@ def _gpus(spec: dict[str, object], value: str) -> str:
     count = value.rpartition(":")[2]
     _resources(spec)["gpus"] = _whole(count)
     return f"{count} gpus" + (", of any kind" if ":" in value else "")
+
+
+def _gpus_per_task(spec: dict[str, object], value: str) -> str:
+    spec["_gpus_per_task"] = _whole(value.rpartition(":")[2])
+    return "gpus, so many for each task"
+
+
+def _impossible(spec: dict[str, object], value: str) -> str:
+    if value not in ("yes", "no"):
+        raise GrammarError("it needs yes or no")
+    spec["kill_on_invalid_dependency"] = value == "yes"
+    return "cancelled when its dependency cannot come true" if value == "yes" else "waits for ever"
 
 
 def _gres(spec: dict[str, object], value: str) -> str:
@@ -220,7 +233,9 @@ _OPTIONS: dict[str, tuple[str, bool, str, _Take]] = {
     "nodes": ("N", True, "approximated", _nodes),
     "gpus": ("G", True, "translated", _gpus),
     "gpus-per-node": ("", True, "approximated", _gpus),
+    "gpus-per-task": ("", True, "approximated", _gpus_per_task),
     "gres": ("", True, "translated", _gres),
+    "kill-on-invalid-dep": ("", True, "translated", _impossible),
     "array": ("a", True, "translated", _array),
     "dependency": ("d", True, "translated", _dependency),
     "begin": ("b", True, "translated", _begin),
@@ -318,6 +333,9 @@ def _settle(spec: dict[str, object]) -> None:
     per_cpu = spec.pop("_memory_per_cpu", None)
     if isinstance(per_cpu, int):
         _resources(spec)["memory_bytes"] = per_cpu * cpus
+    per_task_gpus = spec.pop("_gpus_per_task", None)
+    if isinstance(per_task_gpus, int):
+        _resources(spec).setdefault("gpus", per_task_gpus * tasks)
     resources = spec.get("resources") or {}
     assert isinstance(resources, dict)
     gpus = resources.get("gpus", 0)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gflow.api import moment
-from gflow.api.grammar import MAX_ID, MAX_LISTED
+from gflow.api.grammar import MAX_ID, MAX_LISTED, parse_reference
 from gflow.api.quantity import GrammarError, quoted
 from gflow.cli.command import Failure
 
@@ -138,6 +138,27 @@ def window(text: str) -> tuple[float, float]:
 
 def _offset(text: str) -> float:
     return -span(text[1:]) if text.startswith("-") else span(text.removeprefix("+"))
+
+
+def parents(text: str) -> list[int | str]:
+    """Jobs that one depends on: ids, or ``@`` and its like."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words:
+        raise GrammarError("Dependency list cannot be empty")
+    for word in words:
+        try:
+            parse_reference(word)
+        except GrammarError:
+            raise GrammarError(f"Invalid dependency value: {word}") from None
+    return [int(word) if word.isdigit() else word for word in words]
+
+
+def address(text: str) -> str:
+    """What mail is sent to."""
+    name, at, host = text.rpartition("@")
+    if not (name and at and host) or any(sign.isspace() for sign in text):
+        raise GrammarError(f"Invalid --notify-email '{text}': Invalid input")
+    return text
 
 
 def parameter(text: str) -> tuple[str, list[str]]:

@@ -6,17 +6,15 @@ import itertools
 
 from gflow.api import dialect
 from gflow.api.quantity import GrammarError
-from gflow.cli.classic import notation
 
 Values = dict[str, str]
 
 
-def combinations(specs: list[str], path: str | None) -> list[Values]:
-    """All combinations of ``--param`` specs, for each row of a CSV file if there is one.
+def combinations(named: list[tuple[str, list[str]]], path: str | None) -> list[Values]:
+    """All combinations of named values, for each row of a CSV file if there is one.
 
     A value of the command line wins over one of the file. Raises GrammarError and OSError.
     """
-    named = [notation.parameter(spec) for spec in specs]
     names = [name for name, _ in named]
     inner = [dict(zip(names, values)) for values in itertools.product(*(v for _, v in named))]
     if path is None:
