@@ -1,5 +1,7 @@
 """System calls of the persister fail: nothing is acknowledged meanwhile, nothing is lost.
 
+Those of shims fail: every attempt runs once at most, and its end is its own or not known.
+
 strace(1) puts the errors in (``inject``, at calls of our choice) while the real programs run.
 """
 
@@ -34,6 +36,8 @@ COMMIT = [
 ]
 #: What a higher floor of ids needs besides: the marker is written, synced and renamed.
 FLOOR = [("fsync", "EIO"), ("write", "ENOSPC"), ("rename", "EIO"), ("openat", "EIO")]
+#: What a shim needs for its run file, at the first call of each process.
+SHIM = [("openat", "EIO"), ("write", "ENOSPC"), ("flock", "EIO")]
 _JOB = {"command": ["true"], "cwd": "/", "hold": True}
 
 
@@ -156,6 +160,30 @@ def _try_to_submit(machine: Machine, fields: dict[str, Any]) -> dict[str, Any] |
         return submit(machine, **fields)
     except (Refusal, Broken):
         return None
+
+
+@pytest.mark.parametrize(("call", "error"), SHIM)
+def test_a_call_of_each_shim_fails(victim: Machine, call: str, error: str) -> None:
+    """No job runs twice or ends as another did; what was put off runs when the fault is over."""
+    with client_of(victim) as client:
+        launcher = client.status()["processes"]["launcher"]["pid"]
+    with injected(launcher, f"{call}:error={error}:when=1"):
+        ids = [
+            submit(
+                victim,
+                cwd=str(victim.work),
+                command=f"echo x >> ran.{code}; exit {code}",
+                hold=False,
+            )["job_ids"][0]
+            for code in (3, 4)
+        ]
+        eventually(lambda: all(victim.job(job_id)["attempt"] for job_id in ids))
+    assert victim.wait(*ids) in (1, 3, 4)
+    for job_id, code in zip(ids, (3, 4), strict=True):
+        record = victim.job(job_id)
+        assert (record["state"], record["exit_code"]) in {("FAILED", code), ("NODE_FAIL", None)}
+        ran = victim.work / f"ran.{code}"
+        assert not ran.exists() or ran.read_text() == "x\n"
 
 
 @pytest.mark.parametrize("call", ["openat", "pread64", "pwrite64", "fdatasync"])
