@@ -8,13 +8,15 @@ supervisor sends everything again.
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
 
 from gflow.errors import StoreError
 from gflow.persistence import floor, space
-from gflow.persistence.codec import Item, decode
+from gflow.persistence.codec import DamagedRecord, Item, decode
 from gflow.persistence.opening import Opening, check_structure
 from gflow.persistence.setting import Settings
 from gflow.persistence.store import Store
@@ -44,6 +46,7 @@ class Committer:
         self._session = opening.session
         #: None while the store is closed because of an error.
         self.store: Store | None = opening.store
+        self._file = opening.store.file
         sizes = space.scale(space.total_bytes(settings.state_dir), settings.ballast_bytes)
         self._wal_pages = sizes.wal_pages
         self._ballast = space.Ballast(settings.state_dir, sizes.ballast_bytes)
@@ -115,6 +118,9 @@ class Committer:
         store.begin()
         store.apply(self._items)
         store.commit()
+        if not store.is_in_place:
+            # Committed to a file that no start will find.
+            raise FileNotFoundError(errno.ENOENT, "it was deleted, moved or replaced")
         for item in self._items:
             if item.key == ("meta", "id_floor"):
                 self._marker.update(id_floor=floor.parse(decode(item)))
@@ -138,7 +144,7 @@ class Committer:
             self._in_trouble(kind, f"no space left on device ({path})")
             # Once given up, the space is there for the second attempt; the third one waits.
             return self._ballast.give_up() and self._attempt()
-        self._in_trouble(kind, f"{self._settings.store_path}: {error}")
+        self._in_trouble(kind, f"{self._settings.store_path}: {_words(error)}")
         if kind == "locked":
             return False
         if self.store is not None:
@@ -168,6 +174,8 @@ class Committer:
         settings = self._settings
         store = None
         try:
+            if not os.path.exists(settings.store_path):  # SQLite would make a new one
+                raise FileNotFoundError(errno.ENOENT, "there is no such file any more")
             store = Store(
                 settings.store_path,
                 network=settings.network,
@@ -177,13 +185,16 @@ class Committer:
             )
             if not check_structure(store, clean=False):
                 self.check_later = True
+            if store.file != self._file and not self._is_ours(store):
+                raise StoreError(f"{settings.store_path}: it is not the store that was in use")
+            self._file = store.file
             store.begin_session(self._session)
         except (sqlite3.Error, OSError, StoreError) as error:
             if store is not None:
                 store.abandon()
             kind = "damaged" if isinstance(error, StoreError) else classify(error)
             told = "" if kind == "damaged" else f"{settings.store_path}: "
-            self._in_trouble(kind, f"{told}{error}")
+            self._in_trouble(kind, f"{told}{_words(error)}")
             if kind == "damaged":
                 self._retry_at_s = time.monotonic() + 10 * RETRY_S
             return False
@@ -192,6 +203,13 @@ class Committer:
         self._complete = False
         self._tell("resync")
         return True
+
+    def _is_ours(self, store: Store) -> bool:
+        """Whether another file holds the same store: it was moved away and copied back."""
+        try:
+            return bool(store.session()["number"] == self._session)
+        except DamagedRecord:
+            return False
 
     # --- end --------------------------------------------------------------------------------------
 
@@ -218,3 +236,8 @@ class Committer:
             self.store.commit()
         except (sqlite3.Error, OSError):
             pass  # it was never acknowledged
+
+
+def _words(error: Exception) -> str:
+    """What an error says, without its number."""
+    return str(getattr(error, "strerror", None) or error)

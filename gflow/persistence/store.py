@@ -51,6 +51,8 @@ class Store:
         self.connection.set_progress_handler(going_on, _PROGRESS_STEPS)
         try:
             self._configure(network, relaxed, wal_pages)
+            #: Device and inode.
+            self.file = _file_at(path)
         except BaseException:
             self.connection.close()
             raise
@@ -93,6 +95,11 @@ class Store:
         record = codec.decode(item)
         assert isinstance(record, dict)
         return record
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the file in use is still the one at its path: not deleted, moved or replaced."""
+        return self.file == _file_at(self.path)
 
     @property
     def is_copy(self) -> bool:
@@ -238,6 +245,14 @@ class Store:
             (table, codec.encode_json(key).decode(), time.time(), reason, row),
         )
         self.connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (row,))
+
+
+def _file_at(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def create(path: str) -> None:

@@ -15,7 +15,7 @@ from gflow.persistence import codec, committer, opening, space
 from gflow.persistence.committer import Committer
 from gflow.persistence.opening import open_store
 from gflow.persistence.setting import Settings
-from gflow.persistence.store import Store
+from gflow.persistence.store import Store, create
 from tests.persistence.harness import job
 
 KEY: Key = ("job", 1)
@@ -180,6 +180,35 @@ def test_damage_is_told_and_not_written_to(desk: Desk, monkeypatch: pytest.Monke
     assert desk.committer.store is None
     assert desk.told[-1][1]["kind"] == "damaged"
     assert "state.db" in desk.told[-1][1]["message"]
+
+
+def test_a_store_that_was_moved_away_acknowledges_nothing(desk: Desk, state_dir: str) -> None:
+    """No start would find what is written there; when it is back, everything is saved again."""
+    path = f"{state_dir}/state.db"
+    for name in ("state.db", "state.db-wal"):
+        os.rename(f"{state_dir}/{name}", f"{state_dir}/{name}.away")
+    desk.send()
+    desk.tick()
+    assert "ack" not in desk.types and not os.path.exists(path)
+    assert desk.told[-1] == (
+        "trouble",
+        {"seq": 1, "kind": "io", "message": f"{path}: there is no such file any more"},
+    )
+    for name in ("state.db", "state.db-wal"):
+        os.rename(f"{state_dir}/{name}.away", f"{state_dir}/{name}")
+    desk.tick()
+    assert desk.types[-2:] == ["resync", "recovered"]
+
+
+def test_another_store_is_not_written_to(desk: Desk, state_dir: str) -> None:
+    """One that was put in its place is of another session."""
+    for suffix in ("", "-wal"):
+        os.unlink(f"{state_dir}/state.db{suffix}")
+    create(f"{state_dir}/state.db")
+    desk.send()
+    desk.tick()
+    assert "ack" not in desk.types and "resync" not in desk.types
+    assert "not the store that was in use" in desk.told[-1][1]["message"]
 
 
 def test_a_large_store_is_checked_when_there_is_time(
