@@ -52,10 +52,12 @@ class Pipe:
         return bool(self._unsent)
 
     def send(self, frame: bytes) -> None:
-        if self.supervisor_gone or not self.doom.next_frame():
-            return
-        self._unsent.append(bytes(frame))
+        self.queue(frame)
         self.flush()
+
+    def queue(self, frame: bytes) -> None:
+        if not self.supervisor_gone and self.doom.next_frame():
+            self._unsent.append(bytes(frame))
 
     def flush(self) -> None:
         if self.child_gone:
