@@ -136,11 +136,11 @@ class Port:
 
     def _take_in(self) -> None:
         """Take in frames until the turn has been long enough; the next turn goes on."""
-        end_s = time.perf_counter() + _TURN_S
+        end_s = time.monotonic() + _TURN_S
         try:
             while self._frames:
                 self.on_frame(self._frames.popleft())
-                if time.perf_counter() >= end_s:
+                if time.monotonic() >= end_s:
                     break
         finally:
             if self._frames:

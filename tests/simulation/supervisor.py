@@ -15,7 +15,7 @@ from gflow.launching import custody, launcher, report, survey
 from gflow.model.event import Ready
 from gflow.persistence import committer, marker, opening, persister, space, store
 from gflow.supervisor import clock as supervisor_clock
-from gflow.supervisor import persister_port, reactor
+from gflow.supervisor import persister_port, port, reactor
 from gflow.supervisor.folder import Folders
 from gflow.supervisor.loop import GapMeter
 from gflow.supervisor.machine import capacity, scheduler_settings
@@ -163,7 +163,7 @@ def seams(
 ) -> Iterator[None]:
     """Put clock, disk and processes of the simulation in the place of the real ones."""
     clock = machine.clock
-    system = SimulatedSystem(machine)
+    system, restless = SimulatedSystem(machine), RestlessClock(machine.draw)
 
     class Select:
         POLLIN = 1
@@ -174,7 +174,8 @@ def seams(
 
     places: list[Replacement] = [
         *((module, "time", clock) for module in _TIMED),
-        (turn, "time", RestlessClock(machine.draw)),
+        (turn, "time", restless),
+        (port, "time", restless),
         (persister_port, "select", Select),
         (committer, "Store", disk.open),
         (opening, "Store", disk.open),
