@@ -268,3 +268,20 @@ def test_killing_tmux_leaves_the_job_alone(tmux: Tmux, window: Callable[..., Win
     here.see("leaves it")
     here.type("\r")
     assert here.exit_code() == 3
+
+
+def test_inside_tmux_the_job_gets_a_window(tmux: Tmux) -> None:
+    """Beside what was there; it stays after the end, with the code, and takes no session."""
+    tmux.run("gbatch", "--pty", "bash", "-c", 'read x; echo "<$x>"; exit 7')
+    tmux.run("tmux", "new-session", "-d", "-s", "outer", "-n", "first", "sleep 600")
+    where = "#{socket_path},#{pid},0"
+    tmux.machine.env["TMUX"] = tmux.run("tmux", "display-message", "-p", where).stdout.strip()
+    assert tmux.run("gjob", "attach", "--tmux", "1").returncode == 0
+    listed = tmux.run("tmux", "list-windows", "-t", "=outer:", "-F", "#{window_name}")
+    assert listed.stdout.split() == ["first", "gjob-1"]
+    assert tmux.sessions() == ["outer"]
+    eventually(lambda: "leaves it" in tmux.screen("outer"))
+    tmux.run("tmux", "send-keys", "-t", "=outer:", "word", "Enter")
+    eventually(lambda: "<word>" in tmux.screen("outer"))
+    eventually(lambda: "exit code 7" in tmux.screen("outer"))
+    assert tmux.machine.job(1)["exit_code"] == 7
