@@ -10,10 +10,10 @@ import pytest
 
 from tests.system.machine import Machine, eventually
 
-#: Eight processes that read one array of 200 MB.
+#: Eight processes that read one array of 400 MB: 3.2 GB as a sum of their resident sizes.
 READERS = """
 import os, time
-held = b"x" * (200 << 20)
+held = b"x" * (400 << 20)
 for _ in range(3):
     os.fork()
 while not os.path.exists("go"):
@@ -55,7 +55,7 @@ def test_shared_memory_counts_once(new_machine: Callable[..., Machine]) -> None:
     machine = new_machine(GFLOW_MONITOR__INTERVAL_S="0.3")
     machine.start()
     machine.env["READERS"] = READERS
-    job = machine.submit("--mem", "500M", f'{sys.executable} -c "$READERS"')
+    job = machine.submit("--mem", "1G", f'{sys.executable} -c "$READERS"')
 
     def usage() -> dict[str, Any]:
         return dict(machine.job(job)["usage"] or {})
@@ -63,7 +63,7 @@ def test_shared_memory_counts_once(new_machine: Callable[..., Machine]) -> None:
     def points() -> int:
         return len(usage().get("series", {"cpus": ()})["cpus"])
 
-    eventually(lambda: usage().get("rss_bytes", 0) > 1200 << 20)
+    eventually(lambda: usage().get("rss_bytes", 0) > 2400 << 20)
     seen = points()
     eventually(lambda: points() > seen + 1)
     (machine.work / "go").touch()
