@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 def size(size_bytes: int) -> str:
-    """``4G``, ``23.5G``, ``512M``: the largest unit that leaves a few digits."""
+    """``1.5T``, ``23.5G``, ``512M``: the largest unit that leaves a few digits."""
+    if size_bytes >= 1000 << 30:
+        return f"{size_bytes / (1 << 40):.4g}T"
     if size_bytes >= 1 << 30:
         return f"{size_bytes / (1 << 30):.4g}G"
     return f"{size_bytes / (1 << 20):.4g}M"
