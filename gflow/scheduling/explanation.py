@@ -136,6 +136,8 @@ def _waiting(core: Core, item: Item, now: Instant) -> list[Blocker]:
     found: list[Blocker] = []
     if waits & HELD:
         who = "an admin holds it" if item.hold == "admin" else "it is held"
+        if isinstance(item, Job) and item.reason and _was_put_off(item):
+            who += f": {item.reason}"  # what its prolog said when it failed
         main = Reason.HELD_ADMIN if item.hold == "admin" else Reason.HELD_USER
         found.append(Blocker(main, who, f"gflowctl release {item.id}"))
     if waits & BEGIN:
@@ -155,6 +157,11 @@ def _waiting(core: Core, item: Item, now: Instant) -> list[Blocker]:
     if waits & DEPENDENCY:
         found += _dependencies(core, item, now)
     return found
+
+
+def _was_put_off(job: Job) -> bool:
+    last = job.attempts[-1] if job.attempts else {}
+    return last.get("cause") == "start put off"
 
 
 def _dependencies(core: Core, item: Item, now: Instant) -> list[Blocker]:

@@ -33,13 +33,14 @@ def test_around_a_job(new_machine: NewMachine, tmp_path: Path) -> None:
 
 
 def test_failing_prolog_holds(new_machine: NewMachine, tmp_path: Path) -> None:
-    """The job is held, the supervisor's log says why; mended and released, it runs."""
+    """The job is held, explain and the log say why; mended and released, it runs."""
     prolog = make(tmp_path, "prolog", "echo no scratch disk; exit 1")
     machine = new_machine(GFLOW_HOOKS__PROLOG=prolog)
     machine.start()
     job = machine.submit("--", "true")
     eventually(lambda: machine.job(job)["hold"] == "admin")
     assert "no scratch disk" in (machine.state / "supervisor.log").read_text()
+    assert "an admin holds it: prolog" in machine.ctl("explain", str(job)).stdout
     make(tmp_path, "prolog", "exit 0")
     assert machine.ctl("release", str(job)).returncode == 0
     assert machine.wait(job) == 0
