@@ -640,10 +640,9 @@ def _events(pieces: Iterator[bytes]) -> Iterator[Event]:
 def environment() -> dict[str, str]:
     """This process's environment; variables that are not UTF-8 are left out."""
     variables = {}
-    for name, value in os.environ.items():
+    for name, value in os.environb.items():
         try:
-            (name + value).encode()
-        except UnicodeEncodeError:
+            variables[name.decode()] = value.decode()
+        except UnicodeDecodeError:
             continue
-        variables[name] = value
     return variables

@@ -23,11 +23,13 @@ def here() -> dict[str, Any]:
 
 def umask() -> int:
     """This process's umask (proc(5), /proc/PID/status), without setting it."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-        for line in file:
-            if line.startswith("Umask:"):
-                return int(line.split()[1], 8)
-    return 0o022
+    # Every submission reads it: a file object and its lines would take twice as long.
+    fd = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _, found, rest = os.read(fd, 4096).partition(b"\nUmask:")
+    finally:
+        os.close(fd)
+    return int(rest.split(maxsplit=1)[0], 8) if found else 0o022
 
 
 def niceness() -> int:
