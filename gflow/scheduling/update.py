@@ -39,6 +39,10 @@ def update(core: Core, event: Update, now: Instant) -> list[Action]:
     if item.state is not State.PENDING:
         raise _refused(event, f"it has already ended ({item.state})", Refused.CONFLICT)
     spec = _changed_spec(core, item, event)
+    waits_anew = "dependencies" in event.changes or spec.name != item.spec.name
+    if waits_anew and event.acyclic != core.dependencies.edits:
+        for _ in cycle.check(core, event.job_id, spec.dependencies, spec.name):
+            pass
     if "array_limit" in event.changes and (not isinstance(item, Array) or item.id != event.job_id):
         raise _refused(event, "only an array has a limit of tasks")
     if item.id != event.job_id:
@@ -111,9 +115,6 @@ def _changed_spec(core: Core, item: Item, event: Update) -> Spec:
     except Refused as refusal:
         cause = str(refusal).removeprefix("cannot submit: ")
         raise _refused(event, cause, refusal.kind) from None
-    if "dependencies" in changes and event.acyclic != core.dependencies.edits:
-        for _ in cycle.check(core, event.job_id, spec.dependencies):
-            pass
     limit = event.changes.get("array_limit")
     if limit is not None and limit < 1:
         raise _refused(event, f"an array limit must be at least 1, not {limit}")
@@ -143,6 +144,7 @@ def _apply(core: Core, item: Item, spec: Spec, event: Update, now: Instant) -> N
     count = total(item.pending) if isinstance(item, Array) else 1
     waiting.count_pending(core, item, -count)
     renamed = spec.name != item.spec.name
+    core.dependencies.edits += renamed or "dependencies" in changes
     watched_anew = renamed or not _CONDITIONS.isdisjoint(changes)
     if watched_anew:
         core.dependencies.unwatch(core.live, item)
@@ -160,7 +162,6 @@ def _apply(core: Core, item: Item, spec: Spec, event: Update, now: Instant) -> N
         core.queue.unpark(account)
     if "dependencies" in changes or "dependency_mode" in changes:
         item.met = NOTHING_MET
-        core.dependencies.edits += "dependencies" in changes
         admission.note_facts(core, spec, dict(event.ended))
     if changes.get("group_limit") is not None and spec.group is not None:
         quota.limit_group(core, spec.user, spec.group, changes["group_limit"])

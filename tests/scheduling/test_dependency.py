@@ -314,6 +314,42 @@ def test_a_cycle_through_an_array_is_refused() -> None:
         stage.handle(Update(array, 1000, {"dependencies": after("afterok", child)}))
 
 
+_ONE = (Dependency("singleton", ()),)
+
+
+def test_a_cycle_through_a_singleton_is_refused() -> None:
+    """A task waits for a job that waits for all older ones of the array's name."""
+    stage = Stage()
+    array = stage.submit(spec(name="x", array=tasks(3)), hold="user")
+    single = stage.submit(spec(name="x", dependencies=_ONE))
+    with pytest.raises(Refused, match="wait for itself"):
+        stage.handle(Update(array + 1, 1000, {"dependencies": after("afterok", single)}))
+
+
+def test_becoming_a_singleton_may_close_a_cycle() -> None:
+    """An older namesake waits for the job already."""
+    stage = Stage()
+    older = stage.submit(spec(name="x"), hold="user")
+    job = stage.submit(spec(name="x"), hold="user")
+    stage.handle(Update(older, 1000, {"dependencies": after("afterok", job)}))
+    with pytest.raises(Refused, match="wait for itself"):
+        stage.handle(Update(job, 1000, {"dependencies": _ONE}))
+
+
+@pytest.mark.parametrize("renamed", ["older", "single"])
+def test_a_name_that_closes_a_cycle_is_refused(renamed: str) -> None:
+    """A singleton would wait for a job that waits for it; another name does no harm."""
+    stage = Stage()
+    names = {"older": "x", "single": "x", renamed: "y"}
+    older = stage.submit(spec(name=names["older"]), hold="user")
+    single = stage.submit(spec(name=names["single"], dependencies=_ONE), hold="user")
+    stage.handle(Update(older, 1000, {"dependencies": after("afterok", single)}))
+    job_id = {"older": older, "single": single}[renamed]
+    stage.handle(Update(job_id, 1000, {"name": "z"}))
+    with pytest.raises(Refused, match="wait for itself"):
+        stage.handle(Update(job_id, 1000, {"name": "x"}))
+
+
 def test_dependants_of_one_parent_are_settled_in_slices() -> None:
     """A thousand dependants do not make one long turn."""
     stage = Stage(capacity(cpus=1), steps_per_turn=50)
