@@ -111,8 +111,3 @@ def restore(core: Core, key: Key, found: dict[str, Any], now: Instant) -> None:
             account.use_at_boot_s = now.boot_s - passed_s
             account.week = int(found.get("week", 0))
             account.week_gpu_s = float(found.get("week_gpu_s", 0.0))
-
-
-def is_use(key: Key) -> bool:
-    """Whether a key names the use of an account."""
-    return key[0] in _KINDS.values()

@@ -189,7 +189,7 @@ class Play:
 class Forecast:
     """When one job will start: (earliest, latest) in epoch seconds once it is done."""
 
-    __slots__ = ("_before", "_buckets", "_earliest", "_latest", "_source", "job_id")
+    __slots__ = ("_before", "_buckets", "_earliest", "_latest", "_queued", "_source", "job_id")
 
     def __init__(self, source: Core, job_id: int, item: Item, now: Instant) -> None:
         self.job_id = job_id
@@ -197,7 +197,8 @@ class Forecast:
         #: Items of the queue that come before it, as far as buckets have been counted.
         self._before = 0
         self._buckets = None
-        if source.live.item(item.id) is item and source.live.queued(item):
+        self._queued = source.live.item(item.id) is item and source.live.queued(item)
+        if self._queued:
             self._buckets = source.queue.counting(item)
         self._latest = Play(source, now, target_id=item.id)
         self._earliest = Play(source, now, target_id=item.id, optimistic=True)
@@ -223,9 +224,9 @@ class Forecast:
         return False
 
     @property
-    def position(self) -> int:
-        """Its place in the order when it is done; 1 is next."""
-        return self._before + 1
+    def position(self) -> int | None:
+        """Its place in the order when it is done; 1 is next. None: it waits for something else."""
+        return self._before + 1 if self._queued else None
 
     @property
     def expected_start(self) -> tuple[float | None, float | None] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from gflow.errors import Refused
@@ -337,19 +336,13 @@ class Scheduler:
         """What would let a pending job start now, in steps; raises Refused if unknown."""
         return Trials(self._core, self._item_of(job_id, "explain"), now)
 
-    def explain(self, job_id: int, now: Instant, forecast: Forecast | None = None) -> Explanation:
+    def explain(self, job_id: int, now: Instant) -> Explanation:
         """Why a job waits; raises Refused when it is not known.
 
-        ``forecast``: one of the same job that is done, for its expected start and its place in a
-        large queue. Without it only the first in line has an expected start.
+        Only the first in line has an expected start here, and only in a short queue has a job its
+        place: a :meth:`forecast` finds out both.
         """
-        found = explanation.explain(self._core, job_id, self._item_of(job_id, "explain"), now)
-        if forecast is None or found.state is not State.PENDING:
-            return found
-        position = found.position
-        if position is None and job_id not in self._core.live.waits:
-            position = forecast.position
-        return replace(found, expected_start=forecast.expected_start, position=position)
+        return explanation.explain(self._core, job_id, self._item_of(job_id, "explain"), now)
 
     def note_prediction(self, job_id: int, start_at: float) -> None:
         """Remember the first expected start that somebody was told, to measure its error by."""

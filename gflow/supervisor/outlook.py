@@ -42,6 +42,7 @@ class OutlookOperations(AdmissionOperations):
         await _finished(play)
         earliest, latest = play.expected_start or (None, None)
         record["expected_start_at"] = {"earliest": earliest, "latest": latest}
+        record["position"] = play.position
         if latest is not None:
             scheduler.note_prediction(job_id, latest)
             self._reactor.finish([], scheduler.take_changes())

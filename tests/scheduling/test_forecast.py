@@ -60,8 +60,12 @@ def test_it_knows_the_place_in_the_order() -> None:
     while not forecast.step(1):
         pass
     assert forecast.position == 4
-    found = stage.scheduler.explain(jobs[3], stage.now, forecast)
-    assert found.expected_start == (stage.now.wall_s + 13, stage.now.wall_s + 13)
+    assert forecast.expected_start == (stage.now.wall_s + 13, stage.now.wall_s + 13)
+    held = stage.submit(spec(), hold="user")
+    forecast = stage.scheduler.forecast(held, stage.now)
+    while not forecast.step(1):
+        pass
+    assert forecast.position is None
 
 
 def test_the_first_prediction_is_remembered() -> None:

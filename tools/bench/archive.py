@@ -106,4 +106,5 @@ def _records(finished: int, live: int, hold: str | None) -> Iterator[Record]:
     for number in range(1, finished + 1):
         yield ended(number)
     for number in range(finished + 1, finished + live + 1):
-        yield waiting(number, hold=hold, resources=Resources(), command=("sleep", "1000"))
+        asked = {"resources": Resources(), "command": ("sleep", "1000"), "cwd": "/"}
+        yield waiting(number, hold=hold, **asked)

@@ -20,6 +20,7 @@ def run(*, quick: bool) -> Iterator[Row]:
     """All rows."""
     yield from events(quick=quick)
     yield from cancel_all(quick=quick)
+    yield from questions(quick=quick)
     yield from replay.run(quick=quick)
 
 
@@ -60,6 +61,24 @@ def cancel_all(*, quick: bool) -> Iterator[Row]:
         yield compare(f"cancel of {count:,} jobs", took, TIME)
         yield compare("loop gap max meanwhile", gap["max"] / 1e3, TIME, at_most=0.02)
         yield compare("loop gap p99 meanwhile", gap["p99"] / 1e3, TIME)
+
+
+def questions(*, quick: bool) -> Iterator[Row]:
+    """The supervisor's loop while a long queue is played forward for somebody."""
+    count = 3_000 if quick else 1_000_000
+    folder = machine.new_folder()
+    archive.fill(folder / "state", live=count)
+    with Machine(folder) as own:
+        asked = {
+            "simulate": lambda: own.client.simulate(machine.SPEC),
+            "explain of the last one": lambda: own.client.explain(count),
+        }
+        for what, ask in asked.items():
+            own.client.status()
+            took = sample.timed(ask)
+            gap = own.client.status()["loop_gap_ms"]
+            yield compare(f"{what}, {count:,} pending", took, TIME)
+            yield compare("loop gap max meanwhile", gap["max"] / 1e3, TIME, at_most=0.02)
 
 
 def _everybody() -> list[str]:
