@@ -314,6 +314,9 @@ class World:
                 return f"job {item.id} is {item.state} ({scheduler.reason(item)})"
         if not reactor.persister.link.drained:
             return f"{reactor.persister.link.changed} changes are not saved"
+        committer = getattr(supervisor.persister, "_committer", None)
+        if committer is None or committer.store is None:
+            return "the persister has not opened the store yet"
         if reactor.persister.link.trouble:
             return f"trouble: {reactor.persister.link.trouble}"
         if self.machine.run_files:
