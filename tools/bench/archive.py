@@ -73,16 +73,24 @@ def ended(number: int) -> Record:
     return {**active(number), **end, "state": str(State.COMPLETED), "final": True}
 
 
-def fill(state_dir: Path, *, finished: int = 0, live: int = 0, hold: str | None = None) -> None:
+def fill(
+    state_dir: Path,
+    *,
+    finished: int = 0,
+    live: int = 0,
+    hold: str | None = None,
+    runnable: bool = False,
+) -> None:
     """Make a store with so many finished and pending jobs (ids from 1, finished ones first).
 
-    The pending ones each want one cpu; ``hold`` keeps them all from starting.
+    The pending ones each want one cpu; ``hold`` keeps them all from starting. None has a folder to
+    run in, unless they are ``runnable``: then they sleep until somebody ends them.
     """
     state_dir.mkdir(mode=0o700, parents=True)
     path = store_path(str(state_dir))
     create(path)
     store = Store(path, relaxed=True)
-    records = _records(finished, live, hold)
+    records = _records(finished, live, hold, runnable)
     while _insert(store, records):
         pass
     store.begin()
@@ -102,9 +110,10 @@ def _insert(store: Store, records: Iterator[Record]) -> bool:
     return len(items) == _BATCH
 
 
-def _records(finished: int, live: int, hold: str | None) -> Iterator[Record]:
+def _records(finished: int, live: int, hold: str | None, runnable: bool) -> Iterator[Record]:
     for number in range(1, finished + 1):
         yield ended(number)
     for number in range(finished + 1, finished + live + 1):
-        asked = {"resources": Resources(), "command": ("sleep", "1000"), "cwd": "/"}
+        where = {"cwd": "/"} if runnable else {}
+        asked = {"resources": Resources(), "command": ("sleep", "1000"), **where}
         yield waiting(number, hold=hold, **asked)

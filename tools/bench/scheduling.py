@@ -67,7 +67,7 @@ def questions(*, quick: bool) -> Iterator[Row]:
     """The supervisor's loop while a long queue is played forward for somebody."""
     count = 3_000 if quick else 1_000_000
     folder = machine.new_folder()
-    archive.fill(folder / "state", live=count)
+    archive.fill(folder / "state", live=count, runnable=True)
     with Machine(folder) as own:
         asked = {
             "simulate": lambda: own.client.simulate(machine.SPEC),
