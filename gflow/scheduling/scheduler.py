@@ -205,6 +205,8 @@ class Scheduler:
         for key in keys:
             live.transitions.pop(key, None)
             live.kept.discard(key)
+        if len(live.finished) > self._core.settings.keep_finished:
+            self._core.again = True  # some could not be forgotten before
 
     def keys(self) -> list[Key]:
         """Every key there is a record for."""

@@ -146,12 +146,16 @@ def _look_again(core: Core, item: Item, now: Instant) -> None:
 
 
 def forget(core: Core, now: Instant) -> None:
-    """Drop finished items that are old or too many, unless live ones still need them."""
+    """Drop finished items that are old or too many, unless live ones still need them.
+
+    Whether more may be dropped shows in ``core.again``.
+    """
     live, settings = core.live, core.settings
     for item_id in core.dependencies.released:
         item = live.item(item_id)
-        if item is not None and item.state in TERMINAL:
+        if item_id in live.needed and item is not None and item.state in TERMINAL:
             live.finished.append((item.finished_at or 0.0, item_id))
+        live.needed.discard(item_id)
     core.dependencies.released.clear()
     finished = live.finished
     for _ in range(min(len(finished), settings.steps_per_turn)):
@@ -163,8 +167,10 @@ def forget(core: Core, now: Instant) -> None:
         if item is not None and _is_unsaved(core, item):
             break  # its end is not durable yet, and memory is the only place that knows it
         finished.popleft()
-        # One that is needed comes back here when it is released.
-        if item is None or item.state not in TERMINAL or _needed(core, item):
+        if item is None or item.state not in TERMINAL or _has_tasks(core, item):
+            continue
+        if core.dependencies.needs(item_id):
+            live.needed.add(item_id)  # it comes back here when it is released
             continue
         live.drop(item)
         core.accounts.known.pop(("array", item_id), None)
@@ -172,6 +178,8 @@ def forget(core: Core, now: Instant) -> None:
             array = live.arrays[item.array_id]
             if array.state in TERMINAL and not live.tallies[array.id].jobs:
                 finished.append((array.finished_at or 0.0, array.id))
+    else:
+        core.again = core.again or bool(finished)
 
 
 def _is_unsaved(core: Core, item: Item) -> bool:
@@ -180,7 +188,5 @@ def _is_unsaved(core: Core, item: Item) -> bool:
     return key in live.kept or ("transition", item.id, item.transitions) in live.transitions
 
 
-def _needed(core: Core, item: Item) -> bool:
-    if core.dependencies.needs(item.id):
-        return True
+def _has_tasks(core: Core, item: Item) -> bool:
     return isinstance(item, Array) and bool(core.live.tallies[item.id].jobs)

@@ -67,6 +67,7 @@ class Live:
         "jobs",
         "kept",
         "namesakes",
+        "needed",
         "sharing",
         "tallies",
         "transitions",
@@ -90,6 +91,8 @@ class Live:
         self.ended: dict[int, None] = {}
         #: (finished_at, id) to be forgotten, oldest first; may name what was requeued since.
         self.finished: deque[tuple[float, int]] = deque()
+        #: Those that are kept for what depends on them, beyond their time.
+        self.needed: set[int] = set()
         #: Jobs by state; tasks of arrays that have no Job count as PENDING.
         self.counts: dict[State, int] = dict.fromkeys(State, 0)
         #: Why pending items are not in the queue; no entry: they are in it.

@@ -370,6 +370,7 @@ class Reactor:
             if key not in self.persister.link:  # else it is being saved once more
                 released.append(key)
         self.scheduler.release(released)
+        self._set_timer(clock.now())
 
     def _is_saved(self, job_id: int) -> bool:
         unsaved = (self.persister.link, self._held_back or ())

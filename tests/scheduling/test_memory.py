@@ -7,7 +7,7 @@ import gc
 from gflow.model.event import Cancel, Gone, Wake
 from gflow.model.state import State
 from tests.scheduling.history import History
-from tests.scheduling.stage import Stage, capacity, spec, tasks
+from tests.scheduling.stage import Stage, after, capacity, spec, tasks
 
 
 def test_no_cycles_among_state_objects() -> None:
@@ -53,6 +53,38 @@ def test_only_so_many_finished_jobs_are_kept() -> None:
         stage.end(job)
     stage.handle(Wake())
     assert [item.id for item in stage.scheduler.page(0, 10)] == [2, 3, 4]
+
+
+def test_many_are_forgotten_without_further_events() -> None:
+    """As soon as their ends are durable, turn by turn, though nothing happens any more."""
+    stage = Stage(capacity(cpus=500), keep_finished=3, steps_per_turn=16)
+    jobs = [stage.run() for _ in range(100)]
+    for job in jobs:
+        stage.exit(job)
+    for job in jobs:
+        stage.scheduler.handle(Gone(job, 1), stage.now)
+    stage.save()
+    turns = 0
+    while stage.scheduler.next_wakeup() == stage.now:
+        stage.scheduler.handle(Wake(), stage.now)
+        turns += 1
+    assert len(stage.scheduler.page(0, 200)) == 3
+    assert turns < 20
+
+
+def test_a_parent_counts_once() -> None:
+    """What something waited for is forgotten in its turn, and not before its time."""
+    stage = Stage(keep_finished=4)
+    parents = [stage.run() for _ in range(2)]
+    children = [
+        stage.submit(spec(dependencies=after("afterany", job)), hold="user") for job in parents
+    ]
+    for job in parents:
+        stage.end(job)
+    for job in children:
+        stage.handle(Cancel(job, 7))
+    stage.handle(Wake())
+    assert [item.id for item in stage.scheduler.page(0, 10)] == [*parents, *children]
 
 
 def test_an_end_that_is_not_durable_is_not_forgotten() -> None:
