@@ -33,7 +33,7 @@ STEPS = [
     Step("ginfo"),
     Step("gbatch sleep 1000"),  # 1
     Step("gbatch -g 1 -n train -t 2:00:00 -m 4G sleep 1000"),  # 2
-    Step("gbatch -g 1 --shared --gpu-memory 2G -p 30 sleep 1000"),  # 3
+    Step("gbatch -g 1 --shared --gpu-memory 2G -p 30 sleep 1000", running=(1, 2)),  # 3
     Step("gqueue", running=(1, 2, 3)),
     Step("ginfo"),
     Step("gbatch --begin {later} -P vision echo later"),  # 4

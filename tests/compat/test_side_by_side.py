@@ -132,11 +132,12 @@ def test_there_are_sixty() -> None:
 def test_what_is_not_in_the_table_is_the_same(pairs: list[Pair]) -> None:
     """Exit code and every word on standard output."""
     known = patterns()
-    assert [
-        pair
+    different = [
+        f"{pair.step.line}\n  theirs: {pair.theirs}\n  ours: {pair.ours}"
         for pair in pairs
         if pair.theirs != pair.ours and not any(fnmatchcase(pair.step.line, one) for one in known)
-    ] == []
+    ]
+    assert not different, "\n".join(different)
 
 
 def test_what_is_in_the_table_is_different(pairs: list[Pair]) -> None:
