@@ -92,7 +92,7 @@ def explain(core: Core, job_id: int, item: Item, now: Instant) -> Explanation:
         return Explanation(job_id, item.state, None, (), None)
     blockers = _waiting(core, item, now)
     queued = item.id not in core.live.waits
-    blockers += _limits(core, item)
+    blockers += _limits(core, item, now)
     blockers += _resources(core, item.spec.resources, now)
     if not (queued and core.pass_wanted):  # else the next pass may well start it
         blockers += _others(core, item, now)
@@ -209,34 +209,38 @@ def _until(core: Core, job_id: int, now: Instant) -> float | None:
     return wall(now, core.expected_end(job))
 
 
-def _limits(core: Core, item: Item) -> list[Blocker]:
+def _limits(core: Core, item: Item, now: Instant) -> list[Blocker]:
     found: list[Blocker] = []
     request = item.spec.resources
     for account in core.accounts_of(item):
         if account.refuses(request):
             kind, name = account.key
-            message = f"{kind} {name} is at its limit: {_usage(account)}"
+            parts, until_at = _reached(account, request, now)
+            message = f"{kind} {name} is at its limit: {', '.join(parts)}"
             remedy = None
             if kind == "array":
                 remedy = f"gflowctl update {name} --array-limit N"
-            found.append(Blocker(_LIMIT_REASONS[kind], message, remedy))
+            found.append(Blocker(_LIMIT_REASONS[kind], message, remedy, until_at))
     return found
 
 
-def _usage(account: Account) -> str:
+def _reached(account: Account, request: Resources, now: Instant) -> tuple[list[str], float | None]:
+    """The limits that one more such job would exceed, and until when if time alone helps."""
     parts = [
         f"{used} of {limit} {what}"
-        for used, limit, what in (
-            (account.running, account.max_running, "running jobs"),
-            (account.cpus, account.max_cpus, "running cpus"),
-            (account.gpus, account.max_gpus, "running gpus"),
+        for used, more, limit, what in (
+            (account.running, 1, account.max_running, "running jobs"),
+            (account.cpus, request.cpus, account.max_cpus, "running cpus"),
+            (account.gpus, request.gpus, account.max_gpus, "running gpus"),
         )
-        if limit is not None
+        if limit is not None and more and used + more > limit
     ]
     most = account.max_gpu_s_per_week
-    if most is not None:
-        parts.append(f"{account.week_gpu_s / 3600:.1f} of {most / 3600:.1f} gpu-hours this week")
-    return ", ".join(parts)
+    if most is None or not request.gpus or account.week_gpu_s < most:
+        return parts, None
+    parts.append(f"{account.week_gpu_s / 3600:.3g} of {most / 3600:.3g} gpu-hours this week")
+    next_week = fair_share.week_start(fair_share.week_of(now.wall_s) + 1)
+    return parts, None if len(parts) > 1 else next_week
 
 
 def _resources(core: Core, want: Resources, now: Instant) -> list[Blocker]:

@@ -6,6 +6,7 @@ itself, so a change that would only move the job behind somebody else is never o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from math import inf
@@ -94,8 +95,13 @@ def _has_odd_tasks(core: Core, item: Item) -> bool:
 
 
 def _is_part_of(found: list[str], words: str) -> bool:
-    """Whether something shorter that is found already is contained in these options."""
-    return any(f" {one} " in f" {words} " for one in found)
+    """Whether something shorter, or with more time, is found already."""
+    return any(f" {_without_value(one)} " in f" {_without_value(words)} " for one in found)
+
+
+def _without_value(words: str) -> str:
+    """Options whatever the time limit is: the longest is tried first."""
+    return re.sub(r"--time \S+", "--time", words)
 
 
 # --- what could be tried ------------------------------------------------------------------------

@@ -105,6 +105,20 @@ def test_gpu_hours_of_a_week() -> None:
     assert starts(stage.pass_s(8 * 86400)) == [waiting]
 
 
+def test_a_limit_is_named_only_where_it_is_reached() -> None:
+    """With what is used of it, however little that is; a week's hours come back on Monday."""
+    stage = Stage(capacity(gpus=2))
+    _quota(stage, "user", "ann", running_jobs=2, gpu_hours_per_week=0.001)
+    job = stage.run(gpus=2)
+    stage.pass_s(9)
+    stage.end(job)
+    waiting = stage.submit(spec(gpus=1))
+    (blocker,) = stage.scheduler.explain(waiting, stage.now).blockers
+    assert blocker.message == "user ann is at its limit: 0.005 of 0.001 gpu-hours this week"
+    assert blocker.until_at is not None
+    assert starts(stage.pass_s(blocker.until_at - stage.now.wall_s)) == [waiting]
+
+
 def test_a_projects_quota_counts_all_its_users() -> None:
     """Whoever they are."""
     stage = Stage()

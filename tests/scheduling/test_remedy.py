@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gflow.api.quantity import parse_duration, parse_size
-from gflow.model.event import CapacityChanged, Drain, Hold, SetQuota, Update, Wake
+from gflow.model.event import CapacityChanged, Drain, Hold, Reserve, SetQuota, Update, Wake
 from gflow.model.job import Array
 from gflow.model.state import State
 from tests.scheduling.history import History
@@ -97,6 +97,16 @@ def test_a_limit_that_ends_before_the_reserved_job() -> None:
     job = stage.submit(spec(cpus=1))
     assert remedies(stage, job) == ["--time 90m"]
     check(stage, job, "--time 90m")
+
+
+def test_of_two_limits_the_longer_is_told() -> None:
+    """It needs no shorter one beside it."""
+    stage = Stage(capacity(cpus=4, gpus=1))
+    now_s = stage.now.wall_s
+    stage.handle(Reserve(0, "bob", None, now_s + 1100, 100.0, 4, 0))
+    stage.handle(Drain(0, "repair", by_at=now_s + 1000))
+    job = stage.submit(spec())
+    assert remedies(stage, job) == ["--time 16m"]
 
 
 def test_a_smaller_request_that_starts_nothing_is_not_told() -> None:
