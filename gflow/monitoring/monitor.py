@@ -25,8 +25,8 @@ _INTERVAL_S = 2.0
 _NICENESS = 5
 #: Processes that psutil is asked about in one sample (0.1 ms each).
 _ASKED_AT_ONCE = 256
-#: Samples in one message: what the supervisor takes in within a millisecond.
-_FRAME_SAMPLES = 40
+#: Samples in one message, a small part of what the supervisor takes in in one turn of its loop.
+_FRAME_SAMPLES = 10
 #: A sample may take this part of the time: on a busy machine they become rarer.
 _LARGEST_SHARE = 0.05
 
