@@ -82,22 +82,25 @@ def _make_of(spare: str, path: str, flags: int) -> int | None:
     fd = os.open(spare, _FLAGS | flags, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not is_at(fd, spare):
-            os.close(fd)
-            return None
-        try:
-            os.ftruncate(fd, 0)
-            prctl.rename_exclusively(spare, path)
-        except OSError:
-            os.unlink(spare)
-            raise
+        if is_at(fd, spare):
+            _rename_emptied(fd, spare, path)
+            return fd
     except BlockingIOError:
-        os.close(fd)
-        return None
+        pass  # it is locked
     except OSError:
         os.close(fd)
         raise
-    return fd
+    os.close(fd)
+    return None
+
+
+def _rename_emptied(fd: int, spare: str, path: str) -> None:
+    try:
+        os.ftruncate(fd, 0)
+        prctl.rename_exclusively(spare, path)
+    except OSError:
+        os.unlink(spare)
+        raise
 
 
 def reopen(path: str) -> int | None:

@@ -6,9 +6,6 @@ and the allocation.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 from gflow.model.action import Action, Changed, Kill, Start
 from gflow.model.job import Array, Job, Spec
 from gflow.model.state import ACTIVE, TERMINAL, Instant, State
@@ -255,12 +252,6 @@ def note_attempt(job: Job, state: State, cause: str) -> None:
         "finished_at": job.finished_at,
     }
     job.attempts = [*(job.attempts or []), attempt]
-
-
-def rewrite(core: Core, item: Item, **changes: Any) -> None:
-    """Replace fields of an item's spec; it must be in no place and unwatched."""
-    item.spec = replace(item.spec, **changes)
-    core.live.change(item)
 
 
 def _tally(core: Core, job: Job, before: State) -> None:

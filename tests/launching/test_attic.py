@@ -55,27 +55,16 @@ def test_a_file_is_gone_at_once_and_deleted_when_it_is_quiet(tmp_path: Path, run
     assert (seen(runs), kept(runs)) == (["2.1"], 0)
 
 
+@pytest.mark.parametrize(("most", "now_s"), [("_MOST", 100.0), ("_SPARES", 200.0)])
 def test_not_more_than_so_many_are_kept(
-    tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch, most: str, now_s: float
 ) -> None:
-    """However busy it is, and the oldest go first."""
-    monkeypatch.setattr(attic, "_MOST", 1)
+    """However busy it is, or, for the next burst, however quiet; and the oldest go first."""
+    monkeypatch.setattr(attic, most, 1)
     ours = opened(tmp_path)
     for job in range(3):
         ours.put(f"{runs}/{job}.1", 100.0)
-    ours.clear(100.0)
-    assert os.listdir(runs / ".forgotten") == ["2.1"]
-
-
-def test_some_are_kept_for_the_next_burst(
-    tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However quiet it is."""
-    monkeypatch.setattr(attic, "_SPARES", 1)
-    ours = opened(tmp_path)
-    for job in range(3):
-        ours.put(f"{runs}/{job}.1", 100.0)
-    ours.clear(200.0)
+    ours.clear(now_s)
     assert os.listdir(runs / ".forgotten") == ["2.1"]
 
 

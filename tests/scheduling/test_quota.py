@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gflow.errors import Refused
 from gflow.model.event import Hold, Ready, SetGroup, SetQuota
-from gflow.model.state import State
+from gflow.model.resources import Resources
+from gflow.model.state import Instant, State
+from gflow.scheduling import explanation
+from gflow.scheduling.account import Account
 from tests.scheduling.stage import Stage, capacity, spec, starts, tasks
 
 
@@ -117,6 +122,24 @@ def test_a_limit_is_named_only_where_it_is_reached() -> None:
     assert blocker.message == "user ann is at its limit: 0.005 of 0.001 gpu-hours this week"
     assert blocker.until_at is not None
     assert starts(stage.pass_s(blocker.until_at - stage.now.wall_s)) == [waiting]
+
+
+@given(
+    st.tuples(*[st.integers(0, 3)] * 4),
+    st.tuples(*[st.none() | st.integers(0, 4)] * 4),
+    st.integers(1, 3),
+    st.integers(0, 3),
+)
+def test_what_is_refused_is_named(
+    used: tuple[int, ...], limits: tuple[int | None, ...], cpus: int, gpus: int
+) -> None:
+    """The decision and its explanation agree about every limit."""
+    account = Account(("user", "ann"))
+    account.running, account.cpus, account.gpus, account.week_gpu_s = used
+    account.max_running, account.max_cpus, account.max_gpus, account.max_gpu_s_per_week = limits
+    request = Resources(cpus=cpus, gpus=gpus)
+    parts, _ = explanation._reached(account, request, Instant(0.0, 0.0))
+    assert bool(parts) == account.refuses(request)
 
 
 def test_a_projects_quota_counts_all_its_users() -> None:

@@ -61,10 +61,6 @@ def _split(text: str, path: str, number: int) -> list[str]:
 # --- Slurm's options ------------------------------------------------------------------------------
 
 
-def _mail(spec: dict[str, object], value: str) -> str:
-    return "nobody is mailed"
-
-
 def _name(spec: dict[str, object], value: str) -> str:
     spec["name"] = value
     return f"name {value}"
