@@ -40,6 +40,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "claim": Setting(True, "bool"),
         "simulated": Setting(0, "int", minimum=0),
         "strategy": Setting("sequential", "str", ("sequential", "random", "packed")),
+        "topology": Setting(None, "groups"),
         "quarantine": Setting([], "names"),
         "allowed": Setting([], "names"),
         "health_checks": Setting(True, "bool"),
@@ -191,6 +192,7 @@ def load(
         notes += _inherit(values, tables, source)
         _merge(values, tables, source)
     _merge(values, flags or {}, "the command line")
+    _check_topology(values["gpus"])
     return Config(values, [*texts], notes)
 
 
@@ -253,6 +255,20 @@ def _merge(values: dict[str, dict[str, Any]], tables: dict[str, Any], source: st
             if key not in SETTINGS[table]:
                 raise ConfigError(_unknown(f"key {table}.{key}", key, [*SETTINGS[table]], source))
             values[table][key] = _convert(table, key, value, source)
+
+
+def _check_topology(gpus: dict[str, Any]) -> None:
+    """Refuse close cards of which some are known not to be there."""
+    if gpus["count"] is None or gpus["simulated"]:
+        return  # only the running supervisor knows which indices there are
+    missing = {index for group in gpus["topology"] or [] for index in group} - {
+        *range(gpus["count"])
+    }
+    if missing:
+        raise ConfigError(
+            f"cannot use gpus.topology = {gpus['topology']!r}: there is no card {min(missing)}, "
+            f"gpus.count = {gpus['count']}"
+        )
 
 
 def _unknown(what: str, word: str, known: list[str], source: str) -> str:
@@ -383,6 +399,21 @@ def _names(value: Any) -> list[str]:
     return [_string(name) for name in value]
 
 
+def _groups(value: Any) -> list[list[int]]:
+    """``[[0, 1], [2, 3]]``, or ``0,1;2,3`` in a variable: each a group of different cards."""
+    if isinstance(value, str):
+        value = [group.split(",") for group in value.split(";") if group.strip()]
+    if not isinstance(value, list) or not all(isinstance(group, list) for group in value):
+        raise ValueError("it must be groups of card indices: [[0, 1], [2, 3]]")
+    groups = [[_integer(index) for index in group] for group in value]
+    for group in groups:
+        if any(index < 0 for index in group):
+            raise ValueError(f"{min(group)} is no index of a card: they begin with 0")
+        if len(group) < 2 or len(set(group)) < len(group):
+            raise ValueError(f"{group} is no group: it takes two different cards or more")
+    return groups
+
+
 _CONVERTERS: dict[str, Any] = {
     "int": _integer,
     "bool": _boolean,
@@ -395,4 +426,5 @@ _CONVERTERS: dict[str, Any] = {
     "limits": _limits,
     "limits_by_name": _limits_by_name,
     "names": _names,
+    "groups": _groups,
 }

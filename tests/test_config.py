@@ -56,6 +56,10 @@ def test_flags_win_over_environment() -> None:
         ("[quota]\ndefault_user = {running = 2}\n", ["quota.default_user", "running_jobs"]),
         ("[quota]\nusers = {ann = 3}\n", ["quota.users", "table of limits"]),
         ("[quota]\nusers = {ann = {running_jobs = -3}}\n", ["quota.users", "negative"]),
+        ("[gpus]\ntopology = [0, 1]\n", ["gpus.topology", "[[0, 1], [2, 3]]"]),
+        ("[gpus]\ntopology = [[0, 0]]\n", ["gpus.topology", "two different cards"]),
+        ("[gpus]\ntopology = [[0, -1]]\n", ["gpus.topology", "-1 is no index"]),
+        ("[gpus]\ncount = 2\ntopology = [[0, 2]]\n", ["gpus.topology", "no card 2", "count = 2"]),
         ("[resources\n", ["gflow.toml"]),
         ("resources = 3\n", ["resources", "must be a table"]),
     ],
@@ -163,3 +167,9 @@ def test_a_folder_in_the_place_of_a_file_is_told_in_one_sentence(tmp_path: Path)
     with pytest.raises(ConfigError) as refused:
         config.load({"GFLOW_CONFIG": str(tmp_path)})
     assert str(refused.value) == f"cannot read configuration {tmp_path}: Is a directory"
+
+
+def test_close_cards_can_be_told_in_a_variable() -> None:
+    """Groups apart by semicolons, cards by commas."""
+    settings = load("", GFLOW_GPUS__TOPOLOGY="0,1; 2,3")
+    assert settings["gpus"]["topology"] == [[0, 1], [2, 3]]

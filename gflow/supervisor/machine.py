@@ -26,8 +26,11 @@ def capacity(config: Config, *, asked: bool = False) -> Capacity:
 
 
 def scheduler_settings(config: Config, topology: tuple[tuple[int, ...], ...] = ()) -> Settings:
-    """What the configuration says about scheduling; ``topology``: cards near each other."""
-    scheduler = config["scheduler"]
+    """What the configuration says about scheduling.
+
+    ``topology``: cards near each other as the driver has it; groups of the configuration win.
+    """
+    scheduler, groups = config["scheduler"], config["gpus"]["topology"]
     return Settings(
         default_time_limit_s=scheduler["default_time_limit_s"],
         starvation_after_s=scheduler["starvation_after_s"],
@@ -37,7 +40,7 @@ def scheduler_settings(config: Config, topology: tuple[tuple[int, ...], ...] = (
         keep_finished=scheduler["keep_finished_count"],
         array_tasks_max=config["limits"]["max_array_tasks"],
         gpu_strategy=config["gpus"]["strategy"],
-        gpu_topology=topology,
+        gpu_topology=topology if groups is None else tuple(map(tuple, groups)),
         priority_weight=scheduler["priority_weight"],
         fair_share_weight=scheduler["fair_share_weight"],
         project_share_weight=scheduler["project_share_weight"],

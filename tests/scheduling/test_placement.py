@@ -111,6 +111,17 @@ def test_close_cards_go_together() -> None:
     assert place(Resources(gpus=2), (pool,), settings, 1) == (2, 3)
 
 
+def test_groups_may_lie_within_groups() -> None:
+    """Pairs within fours: two cards are a pair, three come from one four."""
+    pairs, fours = ((0, 1), (2, 3), (4, 5), (6, 7)), ((0, 1, 2, 3), (4, 5, 6, 7))
+    settings = Settings(gpu_topology=(*pairs, *fours))
+    pool = Pool(Capacity(8, 0, tuple(Card(index, 16) for index in range(8))))
+    pool.book(Resources(gpus=1), (0,))
+    assert place(Resources(gpus=2), (pool,), settings, 1) == (2, 3)
+    pool.book(Resources(gpus=1), (2,))
+    assert place(Resources(gpus=3), (pool,), settings, 1) == (4, 5, 6)
+
+
 def test_every_pool_must_accept_the_same_cards() -> None:
     """A job that runs into a reservation takes cards that are free then, too."""
     now, later = Pool(_machine()), Pool(_machine())

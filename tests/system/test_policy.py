@@ -120,3 +120,12 @@ def test_who_asked_and_why(machine: Machine) -> None:
     assert f"new -> PENDING: it was submitted, by {user}" in out
     assert "PENDING -> RUNNING: its turn came\n" in out
     assert f"it was cancelled, by {user}" in out
+
+
+def test_close_cards_go_together(new_machine: Callable[..., Machine]) -> None:
+    """Of declared cards the configuration says which are close: two come from one group."""
+    machine = new_machine(GFLOW_GPUS__COUNT="4", GFLOW_GPUS__TOPOLOGY="0,2;1,3")
+    machine.start()
+    machine.submit("--gpus", "1", "--", "sleep", "60")
+    answer = machine.ctl("run", "--gpus", "2", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES")
+    assert answer.stdout == "1,3\n"
