@@ -291,6 +291,16 @@ def pack(data: bytes, blobs: dict[str, bytes]) -> Generator[None, None, str]:
     return key
 
 
+def unpack(packed: bytes) -> Generator[None, None, bytes]:
+    """The data of a blob, in short steps."""
+    reader, pieces = zlib.decompressobj(), []
+    while packed:
+        pieces.append(reader.decompress(packed, _SLICE_BYTES))
+        packed = reader.unconsumed_tail
+        yield
+    return b"".join([*pieces, reader.flush()])
+
+
 def parse_changes(raw: object, references: References) -> dict[str, Any]:
     """Changes for an Update: field of Spec or Resources → checked value, None clears.
 

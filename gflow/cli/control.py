@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os.path
 from typing import Any
 
+from gflow.api import conda
 from gflow.api.quantity import parse_signal, signal_name
 from gflow.api.wire import Refusal
-from gflow.cli import request, selection
+from gflow.cli import request, selection, wording
 from gflow.cli.command import (
     EXIT_FAILED,
     EXIT_TRY_LATER,
@@ -45,6 +47,7 @@ def configure(name: str, parser: Parser) -> None:
     if name == "update":
         add("jobs", nargs="+", metavar="JOB", help="7, 3-9, 4,6, 7_3, @")
         request.add_options(parser)
+        add("--script", metavar="FILE", help="run this script instead (-: standard input)")
         add("--array-limit", type=whole(1, 2**31 - 1), metavar="N", help="tasks at once (a of %%N)")
         add(
             "--top",
@@ -123,6 +126,19 @@ def _exit_code(answer: dict[str, Any], session: Session) -> int:
     return EXIT_FAILED if refused else 0
 
 
+def _script(record: dict[str, Any], text: str, path: str) -> dict[str, Any]:
+    """Changes that let a job run another script with the arguments it has."""
+    spec: dict[str, Any] = {"script": text, "args": record["args"] or []}
+    labels = dict(record["labels"])
+    if labels.pop("command", None) is not None or "script" in labels:
+        # What the older commands show of it.
+        labels["script"] = "-" if path == "-" else os.path.abspath(path)
+        spec["labels"] = labels
+    if "conda_env" in labels:
+        conda.enter(spec, labels["conda_env"], labels.get("script"))
+    return spec
+
+
 def _update(options: argparse.Namespace, session: Session) -> int:
     changes = request.collect(options)
     if options.array_limit is not None:
@@ -136,11 +152,14 @@ def _update(options: argparse.Namespace, session: Session) -> int:
         if request.CLEARABLE[word] in changes:
             raise Failure(f"{word} is both cleared and set: say one of them", EXIT_USAGE)
         changes[request.CLEARABLE[word]] = None
-    if not changes:
+    script = None if options.script is None else wording.script(options.script)
+    if not changes and script is None:
         raise Failure("nothing is to be changed: see gflowctl update --help", EXIT_USAGE)
     answers, refused = [], []
     for job in selection.references(options.jobs):
         try:
+            if script is not None:
+                changes.update(_script(session.client.job(job), script, options.script))
             answers.append(session.client.update(job, changes))
         except Refusal as error:
             if error.status in (400, 500):

@@ -45,6 +45,18 @@ def interpret(words: list[str]) -> dict[str, Any]:
     return {"command": words}
 
 
+def script(path: str) -> str:
+    """The text of a script, of a file or (``-``) standard input. Raises Failure."""
+    if path == "-":
+        return str(interpret(["-"])["script"])
+    if not os.path.exists(path):
+        raise Failure(f"cannot read {quoted(path)}: there is no such file")
+    text = _read_script(path)
+    if text is None:
+        raise Failure(f"cannot use {quoted(path)}: it is no text file")
+    return text
+
+
 def _from_standard_input() -> str | None:
     try:
         return _script_text(sys.stdin.buffer.read(_SCRIPT_BYTES + 1), "standard input")

@@ -14,8 +14,8 @@ from gflow.api.quantity import GrammarError
 from gflow.api.server import Limits
 from gflow.api.server.body import dumps
 from gflow.api.server.stream import LOG_BYTES
-from gflow.api.server.turn import Turn
-from gflow.api.specification import Parser
+from gflow.api.server.turn import Turn, in_steps
+from gflow.api.specification import Parser, pack, unpack
 from gflow.compat import change, listing, message, submission
 from gflow.compat.message import answer, peer_of
 from gflow.compat.problem import Problem
@@ -226,9 +226,17 @@ class JobRoutes:
             if dialect.state(record) not in ("Queued", "Hold"):
                 state = dialect.state(record)
                 raise Problem(400, f"Job {job_id} is in state '{state}' and cannot be updated")
-            changes, limit = change.changes(record, patch)
+            script, turn = None, Turn()
+            if change.keeps_script(record, patch):
+                packed = await self._operations.script(peer, job_id)
+                script = (await in_steps(unpack(packed), turn)).decode()
+            changes, limit = change.changes(record, patch, script)
+            blobs: dict[str, bytes] = {}
+            if changes.get("script") is not None:
+                changes["script"] = await in_steps(pack(changes["script"].encode(), blobs), turn)
             if changes:
-                await self._operations.update(peer, job_id, changes, wait=limit is None)
+                wait = limit is None
+                await self._operations.update(peer, job_id, changes, wait=wait, blobs=blobs)
             if limit is not None:
                 await self._operations.set_group(peer, *limit)
             record = await self._operations.job(peer, job_id)

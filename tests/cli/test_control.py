@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
+from pathlib import Path
 
 import pytest
 
@@ -110,6 +112,23 @@ def test_update_of_arrays_and_order(server: RunningServer, run: Run) -> None:
     run("update", "1", "--no-top", "--clear", "array-limit")
     changes = [call[1][1] for call in server.operations.calls]
     assert changes == [{"array_limit": 3, "top": 1}, {"top": 0, "array_limit": None}]
+
+
+def test_update_of_a_script(server: RunningServer, run: Run, tmp_path: Path) -> None:
+    """The new text is sent with the arguments that the job has; what is no text is refused."""
+    server.operations.add(1)
+    server.operations.records[1].update(args=["a", "b c"], labels={"script": "/old.sh", "x": "y"})
+    path = tmp_path / "new.sh"
+    path.write_text("echo new\n")
+    assert run("update", "1", "--script", str(path)).out == "Updated job 1\n"
+    (_, (job_id, changes)) = server.operations.calls[-1]
+    assert (job_id, changes["args"]) == (1, ("a", "b c"))
+    assert dict(changes["labels"]) == {"script": str(path), "x": "y"}
+    assert zlib.decompress(server.operations.blobs[changes["script"]]) == b"echo new\n"
+    path.write_bytes(b"\0\1")
+    for wrong in (path, tmp_path / "missing", tmp_path):
+        assert run("update", "1", "--script", str(wrong)).code == 1
+    assert len(server.operations.calls) == 1
 
 
 def test_update_of_nothing_is_a_usage_error(server: RunningServer, run: Run) -> None:

@@ -94,6 +94,24 @@ def test_a_wrong_line_of_ours_is_named(tmp_path: Path, option: str) -> None:
         batch.run(["--dry-run", str(path)])
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "line"),
+    [
+        ("--priority=3", "--shared", 3),
+        ("--array=1-2", "--param x=1,2", 2),
+        ("--depends-on=1", "--depends-on-any=2", 3),
+    ],
+)
+def test_lines_that_contradict_are_named(
+    tmp_path: Path, first: str, second: str, line: int
+) -> None:
+    """What is wrong with several of them together is said with a line of the file as well."""
+    path = tmp_path / "job.sh"
+    path.write_text(f"#!/bin/bash\n# GFLOW {first}\n# GFLOW {second}\ntrue\n")
+    with pytest.raises(Failure, match=rf"^{path}, line {line}: "):
+        batch.run(["--dry-run", str(path)])
+
+
 def test_a_new_script_can_be_submitted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

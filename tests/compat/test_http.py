@@ -9,6 +9,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from gflow.api.client import Client
 from gflow.compat.takeover.state import JOB_NAMES
 from tests.compat.reference import Reference
 
@@ -164,6 +165,13 @@ def test_a_foreign_method(api: Reference, method: str) -> None:
     assert set(headers["Allow"].split(",")) == {"GET", "HEAD", "POST"}
 
 
+def test_a_method_that_nobody_knows(api: Reference) -> None:
+    """405 as well, with all that are spoken here: the path is not looked at any more."""
+    status, answer, headers = api.ask("FOO", "/jobs")
+    assert (status, set(answer)) == (405, {"error"})
+    assert {"GET", "POST"} <= set(headers["Allow"].split(","))
+
+
 def test_a_long_list_in_the_request_line(api: Reference) -> None:
     """Longer than what most servers take."""
     users = ",".join(f"user{number}" for number in range(5_000))
@@ -302,3 +310,24 @@ def test_other_routes(api: Reference) -> None:
     assert api.get(f"/debug/jobs/{job_id}")["runtime_seconds"] is None
     assert job_id in [job["id"] for job in api.get("/debug/state")["jobs"]]
     assert api.get("/debug/metrics")["jobs_by_state"]["Queued"] >= 1
+
+
+def test_a_captured_script_moves_to_another_environment(api: Reference) -> None:
+    """Its text and its arguments stay; a new command takes the place of both."""
+    path = api.work / "captured.sh"
+    path.write_text('#!/bin/bash\necho "at submission: $*"\n')
+    said = api.machine.ctl("submit", "--begin", "now+1h", str(path), "a", "b c").stdout
+    job_id = int(said.split()[-1])
+    path.write_text("echo later\n")
+    client = Client(str(api.machine.runtime))
+    for environment in ("one", "two", None):
+        status, answer, _ = api.ask("PATCH", f"/jobs/{job_id}", {"conda_env": environment})
+        assert (status, answer["job"]["conda_env"]) == (200, environment)
+        text = client.script(job_id)
+        assert ("conda activate" in text) == (environment is not None)
+        assert text.endswith('echo "at submission: $*"\n')
+        assert api.machine.job(job_id)["args"] == ["a", "b c"]
+    assert api.ask("PATCH", f"/jobs/{job_id}", {"parameters": {"x": "1"}})[0] == 400
+    assert api.ask("PATCH", f"/jobs/{job_id}", {"command": "true"})[0] == 200
+    record = api.machine.job(job_id)
+    assert record["script"] is None and not record["args"]

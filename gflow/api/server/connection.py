@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import struct
 from collections import Counter
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMethod
 
 from gflow.api.operations import Peer
 from gflow.api.surroundings import Limit
@@ -19,6 +21,8 @@ from gflow.errors import Refused
 
 PROTOCOL = "1"
 
+_METHODS = "GET,HEAD,POST,PUT,PATCH,DELETE"
+_REQUEST_LINE = re.compile(r"[A-Za-z-]+ [!-~]+ HTTP/1\.[01]")
 _UCRED = struct.Struct("3i")
 
 
@@ -184,8 +188,14 @@ class Connection(web.RequestHandler):
         if status >= 500:
             self.logger.error("request failed", exc_info=exc)
         text = "what was sent is not understood" if status < 500 else "the request failed"
+        headers = {}
+        if isinstance(exc, BadHttpMethod) and _REQUEST_LINE.search(str(exc)):
+            # The parser gives up before it knows the path: these are the methods of all of them.
+            status, text, headers = 405, "there is no such method", {"Allow": _METHODS}
         kind = Refused.INVALID if status < 500 else "internal"
         body = self.error_body(kind, text)
-        response = web.Response(text=body, status=status, content_type="application/json")
+        response = web.Response(
+            text=body, status=status, headers=headers, content_type="application/json"
+        )
         response.force_close()
         return response

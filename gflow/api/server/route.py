@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -35,7 +34,7 @@ from gflow.api.server.stream import (
     log_headers,
 )
 from gflow.api.server.takeover import TakeoverRoutes
-from gflow.api.server.turn import Turn
+from gflow.api.server.turn import Turn, in_steps
 from gflow.api.specification import Parser, pack, parse_changes, references_of
 from gflow.errors import Refused
 
@@ -126,7 +125,7 @@ class Routes:
             for reference in references_of(raw) - references.keys():
                 references[reference] = await self._operations.resolve(peer, reference)
             try:
-                submissions.append(await _in_steps(parser.steps(raw), turn))
+                submissions.append(await in_steps(parser.steps(raw), turn))
             except Refused as error:
                 if not submissions:
                     raise
@@ -290,7 +289,7 @@ class Routes:
         blobs: dict[str, bytes] = {}
         if changes.get("script") is not None:
             steps = pack(changes["script"].encode(), blobs)
-            changes["script"] = await _in_steps(steps, Turn())
+            changes["script"] = await in_steps(steps, Turn())
         return answer(await self._operations.update(peer, job_id, changes, wait=wait, blobs=blobs))
 
     async def act_on_one(self, request: web.Request) -> web.StreamResponse:
@@ -393,16 +392,6 @@ class Routes:
         except Invalid as error:
             raise Refused(Refused.INVALID, f"cannot find the job: its id {error}") from None
         return await self._resolver(peer)(reference)
-
-
-async def _in_steps(steps: Generator[None, None, _Value], turn: Turn) -> _Value:
-    """The generator's value, letting others run between its steps."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        await turn.breathe()
 
 
 def _report_filter(request: web.Request) -> ReportFilter:

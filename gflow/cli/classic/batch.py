@@ -8,11 +8,11 @@ import shlex
 import sys
 from typing import Any, NoReturn
 
-from gflow.api import client, dialect, quantity, surroundings, wire
+from gflow.api import client, conda, dialect, quantity, surroundings, wire
 from gflow.api.client import Client
 from gflow.api.wire import Unreachable
 from gflow.cli import request, wording
-from gflow.cli.classic import conda, directive, notation, sweep
+from gflow.cli.classic import directive, notation, sweep
 from gflow.cli.command import EXIT_USAGE, Failure, Parser, whole, written
 
 Spec = dict[str, Any]
@@ -25,6 +25,7 @@ _ENDS = ("job_completed", "job_failed", "job_timeout", "job_cancelled")
 _LISTS = ("param", "notify_email", "notify_on")
 #: Options that say nothing in a script: they are about this very submission.
 _NOT_IN_SCRIPTS = ("dry_run", "strict")
+_PARENTS = frozenset({"depends_on", "depends_on_all", "depends_on_any"})
 
 _TEMPLATE = """\
 #!/bin/bash
@@ -200,6 +201,7 @@ def _directives(options: argparse.Namespace, spec: Spec) -> Spec:
     parser = _DirectiveParser(prog="gbatch")
     add_options(parser)
     found: dict[str, Any] = {}
+    places: dict[str, str] = {}
     for line in directive.gflow_lines(text, path):
         parser.place = f"{path}, line {line.number}"
         for name, value in vars(_parsed(parser, line.words)).items():
@@ -209,16 +211,21 @@ def _directives(options: argparse.Namespace, spec: Spec) -> Spec:
                 value = [*found.get(name, ()), *value]
             elif name in found:
                 parser.error(f"--{name.replace('_', '-')} is given twice")
+            elif name in _PARENTS and found.keys() & _PARENTS:
+                parser.error("only one of --depends-on, -all and -any can be given")
             found[name] = value
+            places[name] = parser.place
     if _depends(options):
-        for name in ("depends_on", "depends_on_all", "depends_on_any"):
+        for name in _PARENTS:
             found.pop(name, None)
     for name, value in found.items():
         if name == "notify_email":
             value = [*value, *(options.notify_email or ())]
         elif getattr(options, name) is not None:
+            places.pop(name)
             continue
         setattr(options, name, value)
+    options.places = places
     return _slurm(options, text, path)
 
 
@@ -249,15 +256,24 @@ def _slurm(options: argparse.Namespace, text: str, path: str) -> Spec:
     return translation.spec
 
 
+def _contradiction(options: argparse.Namespace, *names: str, text: str) -> Failure:
+    """Options that do not go together; the last of them that a script gave says where."""
+    places: dict[str, str] = getattr(options, "places", {})
+    where = next((places[name] for name in names if name in places), None)
+    return Failure(text if where is None else f"{where}: {text}")
+
+
 # --- from options to specs ------------------------------------------------------------------------
 
 
 def _expanded(options: argparse.Namespace, base: Spec, translated: Spec) -> list[Spec]:
     common = _common(options, base, translated)
     if options.param and options.array:
-        raise Failure("Cannot use both --param and --array together")
+        text = "Cannot use both --param and --array together"
+        raise _contradiction(options, "array", "param", text=text)
     if options.param_file and options.array:
-        raise Failure("Cannot use both --param-file and --array together")
+        text = "Cannot use both --param-file and --array together"
+        raise _contradiction(options, "array", "param_file", text=text)
     if options.array is not None:
         if len(options.array) > _MOST:
             raise Failure(f"{len(options.array)} jobs at once; gflowctl submit -a has no limit")
@@ -280,10 +296,11 @@ def _expanded(options: argparse.Namespace, base: Spec, translated: Spec) -> list
 
 def _common(options: argparse.Namespace, base: Spec, translated: Spec) -> Spec:
     if options.shared and not options.gpu_memory:
-        raise Failure(
+        text = (
             "Shared jobs must set a GPU memory limit. "
             "Use --gpu-memory (alias: --max-gpu-mem) with --shared."
         )
+        raise _contradiction(options, "shared", text=text)
     own = {key: value for key, value in base.items() if not key.startswith("_")}
     spec = {**surroundings.here(), **own, "cwd": os.getcwd()}
     spec.update(translated)

@@ -12,6 +12,7 @@ from typing import Any
 from gflow.api import dialect
 from gflow.api.client import Client
 from gflow.api.grammar import parse_reference
+from gflow.api.quantity import GrammarError
 from gflow.api.wire import Refusal
 from gflow.cli import attaching
 from gflow.cli.classic import closing, notation, redo, revision, sheet, show, viewing
@@ -201,7 +202,7 @@ def _update(client: Client, options: argparse.Namespace) -> int:
             script = partial(client.script, job_id)
             changes, names = revision.changes(options, record, os.getcwd(), script)
             client.update(job_id, changes)
-        except (Refusal, Failure) as error:
+        except (Refusal, Failure, GrammarError) as error:
             if isinstance(error, Refusal) and error.status not in (400, 403, 404, 409):
                 raise
             if isinstance(error, revision.NothingToDo):

@@ -7,9 +7,9 @@ import os
 from typing import Any
 
 from gflow.api import client as api
-from gflow.api import dialect, surroundings
+from gflow.api import conda, dialect, surroundings
 from gflow.api.client import Client
-from gflow.cli.classic import conda, notation, queue, sheet
+from gflow.cli.classic import notation, queue, sheet
 from gflow.cli.command import Failure, Parser, whole
 
 Record = dict[str, Any]
@@ -95,7 +95,7 @@ def _change(client: Client, spec: Record, options: argparse.Namespace) -> None:
     if options.time is not None:
         spec["time_limit_s"] = options.time
     if options.conda_env is not None:
-        conda.enter(spec, options.conda_env)
+        conda.enter(spec, options.conda_env, spec["labels"].get("script"))
     if options.clear_deps:
         spec["dependencies"] = []
     elif options.depends_on is not None:
@@ -114,12 +114,17 @@ def _told(record: Record, spec: Record, options: argparse.Namespace) -> list[tup
         ("Priority", spec["priority"]),
         ("CondaEnv", labels.get("conda_env")),
         ("TimeLimit", None if spec["time_limit_s"] is None else sheet.clock(spec["time_limit_s"])),
-        ("MemoryLimit", sheet.size(wanted["memory_bytes"]) if "memory_bytes" in wanted else None),
+        ("MemoryLimit", _size(wanted.get("memory_bytes"))),
+        ("GPUMemoryLimit", _size(wanted.get("gpu_memory_bytes"))),
         ("DependsOn", ",".join(map(str, parents)) or None),
         ("Dependencies", "(cleared)" if options.clear_deps else None),
         ("Parameters", ", ".join(f"{k}={v}" for k, v in spec["params"].items()) or None),
     ]
     return [(name, value) for name, value in told if value is not None]
+
+
+def _size(size: int | None) -> str | None:
+    return sheet.size(size) if size else None
 
 
 def _submit(client: Client, spec: Record, *, durable: bool = True) -> tuple[int, str]:

@@ -7,8 +7,8 @@ import os.path
 from collections.abc import Callable
 from typing import Any
 
-from gflow.api import dialect
-from gflow.cli.classic import conda, notation
+from gflow.api import conda, dialect
+from gflow.cli.classic import notation
 from gflow.cli.command import Failure, Parser, whole
 
 Record = dict[str, Any]
@@ -133,16 +133,7 @@ def _runs(
         return _command(options, record, named, cwd)
     if "parameters" in named:
         raise Failure("its script was captured with its parameters: give --command or --script")
-    return _captured(record, named["conda_env"], script())
-
-
-def _captured(record: Record, environment: str | None, text: str) -> Record:
-    """The script that was captured, in another environment."""
-    spec: Record = {"script": text, "args": record["args"], "labels": dict(record["labels"])}
-    conda.leave(spec)
-    if environment:
-        conda.enter(spec, environment, record["labels"].get("script"))
-    return spec
+    return conda.moved(record, script(), named["conda_env"])
 
 
 def _command(options: argparse.Namespace, record: Record, named: Record, cwd: str) -> Record:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from gflow.cli.classic import conda
-from gflow.cli.command import Failure
+from gflow.api import conda
+from gflow.api.quantity import GrammarError
 
 #: Activates anything but "missing".
 FAKE = """#!/bin/bash
@@ -68,5 +68,5 @@ def test_another_languages_script_is_run_from_its_path() -> None:
 
 def test_another_languages_script_without_a_path_is_refused() -> None:
     """From standard input, say."""
-    with pytest.raises(Failure, match="shell's script"):
+    with pytest.raises(GrammarError, match="shell's script"):
         entered({"script": "#!/usr/bin/python3\n"}, "e")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
-from gflow.cli.command import Failure
+from gflow.api.quantity import GrammarError
 
 _LINE = 'eval "$(conda shell.bash hook)" && conda activate "$0" && exec "$@"'
 _BEFORE = ["bash", "-c", _LINE]
@@ -19,7 +20,7 @@ def enter(spec: dict[str, Any], environment: str, path: str | None = None) -> No
     """Change a spec so; an environment that it had before is left out.
 
     A shell's script activates it in its first line. Of another language's it must be known at which
-    path it is: it is run from there, as it is then.
+    path it is: it is run from there, as it is then. Raises GrammarError.
     """
     spec.setdefault("labels", {})["conda_env"] = environment
     if "script" not in spec:
@@ -33,7 +34,9 @@ def enter(spec: dict[str, Any], environment: str, path: str | None = None) -> No
     if os.path.basename(interpreter[-1]) in _SHELLS:
         spec["script"] = f"{head}{_HOOK}{shlex.quote(environment)}{_MARK}{text}"
     elif path is None:
-        raise Failure("--conda-env needs a shell's script, a script that is a file, or a command")
+        raise GrammarError(
+            "--conda-env needs a shell's script, a script that is a file, or a command"
+        )
     else:
         spec["command"] = [*_BEFORE, environment, *interpreter, path, *spec.pop("args", ())]
         del spec["script"]
@@ -44,6 +47,19 @@ def leave(spec: dict[str, Any]) -> None:
     spec.get("labels", {}).pop("conda_env", None)
     if "script" in spec:
         spec["script"] = "".join(_split(spec["script"]))
+
+
+def moved(record: Mapping[str, Any], script: str, environment: str | None) -> dict[str, Any]:
+    """Changes that let a job's captured script run in another environment, or in none.
+
+    Its arguments stay. Raises GrammarError.
+    """
+    labels = dict(record["labels"])
+    spec: dict[str, Any] = {"script": script, "args": record["args"], "labels": labels}
+    leave(spec)
+    if environment:
+        enter(spec, environment, labels.get("script"))
+    return spec
 
 
 def _split(script: str) -> tuple[str, str]:
