@@ -69,11 +69,14 @@ def _earliest(core: Core, item: Item, now: Instant) -> _Moments:
     pool = core.pool.copy()
     starts_boot_s = now.boot_s
     for end_boot_s, job_id in core.ends:
-        if pool.fits(item.spec.resources):
+        end_boot_s = max(end_boot_s, now.boot_s)
+        # All who end at a known moment are gone then, not only as many as it takes.
+        same = starts_boot_s == end_boot_s < inf
+        if not same and pool.fits(item.spec.resources):
             break
         job = core.live.jobs[job_id]
         pool.free(job.spec.resources, job.gpu_ids)
-        starts_boot_s = max(end_boot_s, now.boot_s)
+        starts_boot_s = end_boot_s
     return [(starts_boot_s, pool)]
 
 

@@ -12,11 +12,11 @@ from gflow.model.job import Array, Job
 from gflow.model.state import ACTIVE, TERMINAL, State
 from gflow.scheduling import calendar, drain
 from gflow.scheduling.backfill import reserve
-from gflow.scheduling.class_queue import id_of, rank_at
+from gflow.scheduling.class_queue import RequestClass, id_of, rank_at
 from gflow.scheduling.core import Core
 from gflow.scheduling.dependency import satisfied
 from gflow.scheduling.interval import total, union
-from gflow.scheduling.ordered import each, first
+from gflow.scheduling.ordered import each, first, size
 from gflow.scheduling.placement import place
 from gflow.scheduling.pool import Pool
 from gflow.scheduling.scheduler import Scheduler
@@ -220,12 +220,13 @@ def _work_conserving(core: Core) -> None:
         and (core.live.jobs[job_id].started_boot_s or 0.0) >= core.passed_at.boot_s
         for job_id in core.live.active
     )
-    tried = 0
+    tried: dict[RequestClass, int] = {}
     for rank in sorted(core.queue.by_rank):
-        tried += 1
-        if tried > core.settings.backfill_depth // 2:
-            break
         bucket = core.queue.by_rank[rank]
+        if bucket.alike not in tried:
+            tried[bucket.alike] = _candidates(core, bucket.alike)
+        if sum(tried.values()) > core.settings.backfill_depth:
+            break  # a pass may have ended before it came to this one
         item = core.live.item(id_of(rank))
         assert item is not None
         if any(account.refuses(bucket.key[0]) for account in bucket.accounts):
@@ -239,6 +240,12 @@ def _work_conserving(core: Core) -> None:
     for bucket in core.queue.buckets.values():
         if bucket.parked_by is not None:
             assert core.accounts.get(bucket.parked_by).refuses(bucket.key[0]), bucket.key
+
+
+def _candidates(core: Core, alike: RequestClass) -> int:
+    """How many items of a class a pass looks at, at most, before it goes on to the next one."""
+    share = max(1, core.settings.backfill_depth // 8)
+    return sum(min(size(core.queue.by_rank[rank].keys), share) for rank in alike.ranks)
 
 
 def _name(item: Item) -> str:

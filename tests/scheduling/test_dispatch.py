@@ -77,6 +77,16 @@ def test_backfill_uses_what_the_reserved_job_leaves() -> None:
     assert stage.state(endless) is State.RUNNING
 
 
+def test_everybody_who_ends_at_that_moment_is_gone_then() -> None:
+    """What the reserved job leaves is counted after all of them, not after as many as it takes."""
+    stage = Stage(capacity(cpus=8))
+    stage.run(cpus=4, time_limit_s=100)
+    stage.run(cpus=2, time_limit_s=100)
+    stage.submit(spec(cpus=6, priority=99))
+    lower = stage.submit(spec(cpus=2, time_limit_s=1000))
+    assert stage.state(lower) is State.RUNNING
+
+
 def test_without_limits_a_short_job_still_backfills_before_starvation() -> None:
     """Nobody can tell when the wide job starts, so a limited one may run meanwhile."""
     stage = Stage(starvation_after_s=3600)
