@@ -1,8 +1,9 @@
 """The run file of an attempt: what is known of it without any of our processes.
 
-Lines are appended by the shim alone, in this order. Each has a CRC32 over the file's name and
-itself: a file may have been another attempt's before, and after a power cut its lines may be there
-again.
+Lines are written by the shim alone, one behind the other, in this order. Each has a CRC32 over the
+file's name and itself: a file may have been another attempt's before, and after a power cut its
+lines may be there again. Zeros behind the last line are no part of it: a file that is used again
+keeps its length.
 
 =============  =====================================================================================
 ``starting``   the job's record, identity of the shim, boot, machine and folder
@@ -12,7 +13,7 @@ again.
 ``gone``       nothing of the attempt is left
 =============  =====================================================================================
 
-When a shim was killed its follower appends ``following`` and at the end ``lost`` or ``gone``. The
+When a shim was killed its follower adds ``following`` and at the end ``lost`` or ``gone``. The
 holder of the file's flock is alive; nobody else ever takes it exclusively.
 """
 
@@ -35,13 +36,15 @@ Facts = dict[str, Any]
 #: In the folder of run files, a folder for those that are nobody's.
 SPARES = ".forgotten"
 
-_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 #: Beyond this a run file is not ours: the record in it is limited to a few MB.
 _LARGEST_BYTES = 64 << 20
+#: Longer files are cut off when they are used again, instead of being overwritten.
+_OVERWRITTEN_BYTES = 16 << 10
 
 
 def create(path: str, spare: str | None = None) -> int:
-    """A new run file, locked, for appending. Raises FileExistsError: the attempt began before.
+    """A new run file, locked, to be written. Raises FileExistsError: the attempt began before.
 
     It is locked before it has its name: who sees it without the lock, and without a word in it,
     would think that the attempt is lost. ``spare``: a file that nobody needs any more becomes it,
@@ -96,21 +99,35 @@ def _make_of(spare: str, path: str, flags: int) -> int | None:
 
 def _rename_emptied(fd: int, spare: str, path: str) -> None:
     try:
-        os.ftruncate(fd, 0)
+        _empty(fd)
         prctl.rename_exclusively(spare, path)
     except OSError:
         os.unlink(spare)
         raise
 
 
+def _empty(fd: int) -> None:
+    """Overwrite what is there.
+
+    Cutting it off gives its block back, and a file system that tells its disk so (``discard``)
+    waits for the disk: once per job.
+    """
+    size_bytes = os.fstat(fd).st_size
+    if size_bytes > _OVERWRITTEN_BYTES:
+        os.ftruncate(fd, 0)
+    elif size_bytes:
+        os.pwrite(fd, bytes(size_bytes), 0)
+
+
 def reopen(path: str) -> int | None:
-    """The run file of a dead shim, locked, for appending; None: somebody lives or it is gone."""
+    """The run file of a dead shim, locked, to be continued; None: somebody lives or it is gone."""
     try:
         fd = os.open(path, _FLAGS)
     except OSError:
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.lseek(fd, len(_written(_read_all(fd))), os.SEEK_SET)
     except OSError:
         os.close(fd)
         return None
@@ -120,9 +137,9 @@ def reopen(path: str) -> int | None:
 def append(
     fd: int, name: str, phase: str, facts: Facts | None = None, record: bytes | None = None
 ) -> None:
-    """Append one line with a single write. ``record`` is JSON already and goes in as it is.
+    """Write one line behind those before, with a single write.
 
-    ``name``: of the file, without its folder.
+    ``name``: of the file, without its folder. ``record`` is JSON already and goes in as it is.
 
     Every line begins on a new one, so that garbage before it costs nothing but itself.
     """
@@ -178,7 +195,7 @@ def parse(data: bytes, name: str) -> Contents:
     A later line of a phase replaces an earlier one.
     """
     phases: dict[str, Facts] = {}
-    lines = data.split(b"\n")
+    lines = _written(data).split(b"\n")
     lines.pop()  # empty, or torn: a write that a crash cut off
     damaged = False
     for line in lines:
@@ -213,14 +230,23 @@ def read(path: str) -> tuple[Contents, bool] | None:
         return Contents({}, damaged=True), False
     try:
         held = _is_locked(fd)
-        data = os.read(fd, 1 << 16)
-        while len(data) < _LARGEST_BYTES and (more := os.read(fd, 1 << 20)):
-            data += more
+        data = _read_all(fd)
     except OSError:  # a folder, a device
         return Contents({}, damaged=True), False
     finally:
         os.close(fd)
     return parse(data, os.path.basename(path)), held
+
+
+def _read_all(fd: int) -> bytes:
+    data = os.read(fd, 1 << 16)
+    while len(data) < _LARGEST_BYTES and (more := os.read(fd, 1 << 20)):
+        data += more
+    return data
+
+
+def _written(data: bytes) -> bytes:
+    return data.rstrip(b"\0")
 
 
 def keys(folder: str) -> list[tuple[int, int]]:

@@ -134,12 +134,47 @@ def test_a_run_file_is_never_seen_without_its_lock(
 
 
 def test_a_spare_file_becomes_a_run_file(tmp_path: Path) -> None:
-    """The same inode, locked and empty under its new name."""
+    """The same inode, locked and without a word under its new name."""
     old, path = spare(tmp_path), tmp_path / "1.1"
     number = os.stat(old).st_ino
     runfile.create(str(path), old)
-    assert (path.stat().st_ino, path.read_bytes()) == (number, b"")
+    assert (path.stat().st_ino, path.read_bytes().strip(b"\0")) == (number, b"")
     assert runfile.holder(str(path)) == os.getpid() and not os.path.exists(old)
+
+
+def test_a_spare_file_keeps_its_length(tmp_path: Path) -> None:
+    """Cutting it off could make a start wait for the disk; what is behind the lines is not read."""
+    old, path = spare(tmp_path), tmp_path / "1.1"
+    Path(old).write_bytes(written([("starting", {"title": "x" * 500}), ("exit", {})], "2.1"))
+    size_bytes = os.stat(old).st_size
+    fd = runfile.create(str(path), old)
+    runfile.append(fd, "1.1", "starting", {"title": "y"})
+    read = runfile.read(str(path))
+    assert path.stat().st_size == size_bytes and read is not None
+    assert (list(read[0].phases), read[0].damaged) == (["starting"], False)
+
+
+def test_a_long_spare_file_is_cut_off(tmp_path: Path) -> None:
+    """One large job's record is not carried from file to file."""
+    old, path = spare(tmp_path), tmp_path / "1.1"
+    Path(old).write_bytes(b"x" * 100_000)
+    runfile.create(str(path), old)
+    assert path.read_bytes() == b""
+
+
+def test_a_follower_writes_behind_the_last_line(tmp_path: Path) -> None:
+    """Wherever the file ends: it may be longer than what the attempt has written."""
+    old, path = spare(tmp_path), tmp_path / "1.1"
+    Path(old).write_bytes(b"x" * 1000)
+    fd = runfile.create(str(path), old)
+    runfile.append(fd, "1.1", "starting", {})
+    os.close(fd)
+    taken = runfile.reopen(str(path))
+    assert taken is not None
+    runfile.append(taken, "1.1", "following", {})
+    read = runfile.read(str(path))
+    assert read is not None and list(read[0].phases) == ["starting", "following"]
+    assert not read[0].damaged
 
 
 def test_an_attempt_begins_once_with_a_spare_file_too(tmp_path: Path) -> None:
