@@ -17,6 +17,9 @@ EXIT_NO_SUPERVISOR = 69
 EXIT_BUG = 70
 EXIT_TRY_LATER = 75
 
+#: More digits than any bound has.
+_MOST_DIGITS = 20
+
 
 class Failure(Exception):
     """A command that cannot go on: one sentence and the exit code."""
@@ -84,9 +87,9 @@ def whole(low: int, high: int) -> Callable[[str], int]:
 
     def convert(text: str) -> int:
         digits = text.removeprefix("-")
-        if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
+        if not (digits.isascii() and digits.isdigit()):
             raise argparse.ArgumentTypeError(f"{quoted(text)} is not a whole number")
-        if not low <= int(text) <= high:
+        if len(digits) > _MOST_DIGITS or not low <= int(text) <= high:
             raise argparse.ArgumentTypeError(f"{quoted(text)} is not from {low} to {high}")
         return int(text)
 

@@ -37,7 +37,10 @@ with LocalCluster(sys.argv[3], WorkerConfig(cores)) as cluster:
 
 
 def task_spooler(count: int, slots: int) -> float | str:
-    """Jobs per second from the first submission to the last end; why there is none."""
+    """Jobs per second from the first submission to the last end; why there is none.
+
+    It keeps each job's output in a file, as we do (its ``-n`` would not).
+    """
     program = os.environ.get(TSP) or shutil.which("tsp")
     if program is None:
         return "task-spooler (tsp) is not installed"
@@ -51,7 +54,7 @@ def task_spooler(count: int, slots: int) -> float | str:
 
     def work() -> None:
         for _ in range(count):
-            floor.run([program, "-n", "true"], env)
+            floor.run([program, "true"], env)
         # A job that waits for nobody else is not the last one to end when several run at once.
         for number in range(count - slots, count):
             floor.run([program, "-w", str(number)], env)
