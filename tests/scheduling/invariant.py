@@ -225,7 +225,8 @@ def _work_conserving(core: Core) -> None:
         bucket = core.queue.by_rank[rank]
         if bucket.alike not in tried:
             tried[bucket.alike] = _candidates(core, bucket.alike)
-        if sum(tried.values()) > core.settings.backfill_depth:
+        # Some are tried twice: on the way to who is reserved, and behind it.
+        if 2 * sum(tried.values()) > core.settings.backfill_depth:
             break  # a pass may have ended before it came to this one
         item = core.live.item(id_of(rank))
         assert item is not None
