@@ -16,6 +16,8 @@ from gflow.model.parameter import filled_line
 
 Record = dict[str, Any]
 
+#: Bytes of a project's name.
+_MAX_PROJECT = 64
 #: State → the names that filters take beside its own, in the order of states.
 NAMES: dict[str, tuple[str, ...]] = {
     "Queued": ("PD", "pd"),
@@ -26,7 +28,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "Cancelled": ("CA", "ca"),
     "Timeout": ("TO", "to"),
 }
-_NAME_OF = {word: name for name, words in NAMES.items() for word in (name, *words)}
+_NAME_OF = {word: name for name, words in NAMES.items() for word in (name.lower(), *words)}
 
 #: Our states behind each of them; PENDING is Queued or Hold.
 STATES: dict[str, tuple[str, ...]] = {
@@ -71,10 +73,13 @@ _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def state_names(text: str) -> frozenset[str]:
-    """The states in a list such as ``Queued,R``; raises GrammarError for unknown ones."""
+    """The states in a list such as ``Queued,R``, in capitals or not.
+
+    Raises GrammarError for unknown ones.
+    """
     found = set()
     for word in filter(None, (part.strip() for part in text.split(","))):
-        name = _NAME_OF.get(word)
+        name = _NAME_OF.get(word.lower())
         if name is None:
             raise GrammarError(f"{quoted(word)} is no state: {', '.join(NAMES)}")
         found.add(name)
@@ -98,6 +103,14 @@ def short(state_name: str) -> str:
     return NAMES[state_name][0]
 
 
+def project(text: str | None) -> str | None:
+    """A project's name as it is kept, None without one. Raises GrammarError."""
+    name = (text or "").strip()
+    if len(name.encode(errors="replace")) > _MAX_PROJECT:
+        raise GrammarError(f"Project name too long (max {_MAX_PROJECT} characters): {quoted(name)}")
+    return name or None
+
+
 def normalised(name: str) -> str:
     """A run name as it is kept: letters, digits, ``-`` and ``_``."""
     return _NOT_NAME.sub("_", name.strip()).strip("_")
@@ -105,7 +118,8 @@ def normalised(name: str) -> str:
 
 def run_name(record: Record) -> str:
     """``gjob-7``, or ``gjob-7-name`` when somebody named it. Unique, for ids are."""
-    return named(record["id"], record["labels"].get("run_name", normalised(record["name"])))
+    name = record["labels"].get("run_name")
+    return named(record["id"], normalised(record["name"]) if name is None else name)
 
 
 def named(job_id: int, name: str) -> str:

@@ -146,3 +146,12 @@ def _panes() -> dict[str, int]:
         return {}
     pairs = (line.rpartition(" ")[::2] for line in answer.stdout.splitlines())
     return {session: int(pid) for session, pid in pairs if pid.isdigit()}
+
+
+def files(folder: str) -> set[str]:
+    """Names of the plain files in a folder, read at once; none if it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except OSError:
+        return set()

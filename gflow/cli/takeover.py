@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,9 +128,12 @@ def _requests(
     from gflow.compat.takeover import arrival, policy
     from gflow.compat.takeover.state import Unreadable
 
+    folder = os.path.join(file.parent, "logs")
+    logs = predecessor.files(folder)
+
     def log_of(job_id: int) -> str | None:
-        path = file.parent / "logs" / f"{job_id}.log"
-        return str(path) if path.is_file() else None
+        name = f"{job_id}.log"
+        return os.path.join(folder, name) if name in logs else None
 
     around = arrival.Surroundings(
         ids=frozenset(job["id"] for job in state.jobs),

@@ -27,6 +27,7 @@ _MOST_LINES = 20_000
 _LOG_BYTES = 256 << 10
 _MOST_LOG_BYTES = 4 << 20
 _MAX_AT = 1 << 36
+_FIXED = "cannot be updated. Only queued or held jobs can be updated."
 #: Objects encoded in one turn of the loop.
 _SLICE = 100
 
@@ -225,7 +226,7 @@ class JobRoutes:
             record = await self._operations.job(peer, job_id)
             if dialect.state(record) not in ("Queued", "Hold"):
                 state = dialect.state(record)
-                raise Problem(400, f"Job {job_id} is in state '{state}' and cannot be updated")
+                raise Problem(400, f"Job {job_id} is in state '{state}' and {_FIXED}")
             script, turn = None, Turn()
             if change.keeps_script(record, patch):
                 packed = await self._operations.script(peer, job_id)

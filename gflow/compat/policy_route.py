@@ -70,20 +70,17 @@ class PolicyRoutes:
 
     async def quotas(self, request: web.Request) -> web.StreamResponse:
         """Every limit, and what is used of it."""
-        rows = await self._quotas(peer_of(request))
+        peer = peer_of(request)
+        rows = await self._quotas(peer)
         rows.sort(key=lambda row: (_SCOPES.index(row["scope"]), row["name"]))
-        return answer({"overrides": _overrides(rows), "quotas": rows})
+        return answer({"overrides": await self._overrides(peer), "quotas": rows})
 
     async def _quotas(self, peer: Peer) -> list[Record]:
         """Subjects that have jobs or a limit that the reference knows, and both defaults."""
         rows = []
         known = {(row["scope"], row["name"]): row for row in await self._subjects(peer)}
         for row in known.values():
-            limits = {
-                theirs: int(row["limits"][ours])
-                for theirs, ours in dialect.LIMITS.items()
-                if row["limits"].get(ours) is not None
-            }
+            limits = _theirs(row["limits"])
             used = row["used"] or {}
             if row["name"] and not limits and not any(map(used.get, dialect.LIMITS.values())):
                 continue
@@ -98,6 +95,17 @@ class PolicyRoutes:
                 }
             )
         return rows
+
+    async def _overrides(self, peer: Peer) -> Record:
+        """What was set, by scope and name, as the reference keeps it."""
+        found: Record = {}
+        for row in (await self._operations.quotas(peer))["quotas"]:
+            limits, scope = _theirs(row["overrides"]), row["scope"]
+            if limits and scope.startswith("default_"):
+                found[scope] = limits
+            elif limits:
+                found.setdefault(f"{scope}s", {})[row["name"]] = limits
+        return found
 
     async def _subjects(self, peer: Peer) -> list[Record]:
         defaults: list[Record] = [
@@ -126,7 +134,7 @@ class PolicyRoutes:
         return answer(
             {
                 "name": name or None,
-                "overrides": _overrides(await self._quotas(peer)),
+                "overrides": await self._overrides(peer),
                 "scope": scope,
             }
         )
@@ -134,15 +142,20 @@ class PolicyRoutes:
     async def forget_quota(self, request: web.Request) -> web.StreamResponse:
         """Forget the limits of one subject."""
         peer = peer_of(request)
-        scope, name = _subject(request.query.get("scope"), request.query.get("name"))
-        limited = [row for row in await self._quotas(peer) if row["limits"]]
-        if not any((row["scope"], row["name"]) == (scope, name) for row in limited):
+        given = request.query.get("scope")
+        if given not in _SCOPES:
+            text = "missing field `scope`" if given is None else f"unknown variant `{given[:40]}`"
+            raise Problem(400, f"Failed to deserialize query string: {text}")
+        scope, name = _subject(given, request.query.get("name"))
+        rows = (await self._operations.quotas(peer))["quotas"]
+        limited = [(row["scope"], row["name"]) for row in rows if _theirs(row["overrides"])]
+        if (scope, name) not in limited:
             raise Problem(404, "no matching quota override")
         await self._operations.set_quota(peer, scope, name, {}, delete=True)
         return answer(
             {
                 "name": name or None,
-                "overrides": _overrides(await self._quotas(peer)),
+                "overrides": await self._overrides(peer),
                 "removed": True,
                 "scope": scope,
             }
@@ -159,13 +172,16 @@ class PolicyRoutes:
             if status not in _STATUSES:
                 raise _plain(400, f"Invalid status: {wanted[:40]}")
         user = request.query.get("user")
-        active = request.query.get("active_only") == "true"
+        active = request.query.get("active_only", "false")
+        if active not in ("true", "false"):
+            text = "active_only: provided string was not `true` or `false`"
+            raise Problem(400, f"Failed to deserialize query string: {text}")
         rows = [
             row
             for row in await self._reservations(peer_of(request))
             if (not user or row["user"] == user)
             and (status is None or row["status"] == status)
-            and (not active or row["status"] == "Active")
+            and (active == "false" or row["status"] == "Active")
         ]
         return answer(rows)
 
@@ -184,6 +200,8 @@ class PolicyRoutes:
         indices, count = raw.get("gpu_indices"), raw.get("gpu_count")
         gpu_ids = () if indices is None else message.value_of(raw, "gpu_indices", _CARDS)
         gpus = 0 if count is None else _number(raw, "gpu_count")
+        if indices is None and count is None:
+            raise _plain(400, "Must specify either gpu_count or gpu_indices")
         status = await self._operations.status(peer)
         _check_cards(gpus, gpu_ids, len(status["gpus"]))
         if start_at < time.time() - 60:
@@ -266,14 +284,10 @@ def _number(raw: Record, name: str, check: Callable[[Any], int] = _COUNT) -> int
     return int(message.value_of(raw, name, check))
 
 
-def _overrides(rows: list[Record]) -> Record:
-    """Limits by scope and name, as the reference keeps them."""
-    found: Record = {"users": {}, "projects": {}}
-    for row in rows:
-        if not row["limits"]:
-            continue
-        if row["scope"].startswith("default_"):
-            found[row["scope"]] = row["limits"]
-        else:
-            found[f"{row['scope']}s"][row["name"]] = row["limits"]
-    return found
+def _theirs(limits: Record) -> Record:
+    """Limits that the reference knows, under its names."""
+    return {
+        theirs: int(limits[ours])
+        for theirs, ours in dialect.LIMITS.items()
+        if limits.get(ours) is not None
+    }

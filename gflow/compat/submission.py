@@ -10,7 +10,7 @@ from typing import Any
 
 from gflow.api import dialect, field
 from gflow.api.field import Invalid
-from gflow.api.quantity import quoted
+from gflow.api.quantity import GrammarError, quoted
 from gflow.compat import encoding
 from gflow.compat.command import command_line
 from gflow.compat.problem import Problem
@@ -141,7 +141,7 @@ def spec(job: Fields) -> dict[str, Any]:
         "dependency_mode": dependency_mode(job),
         "kill_on_invalid_dependency": job["auto_cancel_on_dependency_failure"],
         "retries": min(job["max_retries"], 1_000_000),
-        "project": (job["project"] or "").strip() or None,
+        "project": _project(job["project"]),
         "params": job["parameters"],
         "labels": labels(job),
     }
@@ -151,6 +151,13 @@ def spec(job: Fields) -> dict[str, Any]:
     if job["scheduled_at"] is not None and job["scheduled_at"] > time.time():
         raw["begin_at"] = min(job["scheduled_at"], _MAX_BEGIN_AT)
     return raw
+
+
+def _project(name: str | None) -> str | None:
+    try:
+        return dialect.project(name)
+    except GrammarError as error:
+        raise Problem(400, str(error)) from None
 
 
 def command(job: Fields) -> list[str]:

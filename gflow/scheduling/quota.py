@@ -128,7 +128,10 @@ def check_pending(core: Core, wanted: Mapping[tuple[str, str], int]) -> None:
 
 
 def listing(core: Core) -> list[dict[str, Any]]:
-    """All entries and what is used of them, for people."""
+    """All entries and what is used of them, for people.
+
+    ``limits`` hold; ``overrides`` are those of them that somebody set for this very entry.
+    """
     configured = core.accounts.configured
     entries = {*configured, *core.accounts.quotas}
     entries |= {(str(k[0]), str(k[1])) for k in core.accounts.known if k[0] in ("user", "project")}
@@ -137,7 +140,7 @@ def listing(core: Core) -> list[dict[str, Any]]:
         if scope.startswith("default_"):
             set_here = core.accounts.quotas.get((scope, name), {})
             row = {**configured.get((scope, name), {}), **set_here}
-            found.append({"scope": scope, "name": name, "limits": row, "used": None})
+            found.append(_row(scope, name, row, set_here, None))
             continue
         account = core.accounts.get((scope, name))
         used = {
@@ -148,8 +151,24 @@ def listing(core: Core) -> list[dict[str, Any]]:
             "gpu_hours_per_week": account.week_gpu_s / 3600.0,
         }
         limits = core.accounts.effective(scope, name)
-        found.append({"scope": scope, "name": name, "limits": limits, "used": used})
+        found.append(_row(scope, name, limits, core.accounts.quotas.get((scope, name), {}), used))
     return found
+
+
+def _row(
+    scope: str,
+    name: str,
+    limits: Mapping[str, float],
+    overrides: Mapping[str, float],
+    used: dict[str, float] | None,
+) -> dict[str, Any]:
+    return {
+        "scope": scope,
+        "name": name,
+        "limits": dict(limits),
+        "overrides": dict(overrides),
+        "used": used,
+    }
 
 
 def groups(core: Core) -> list[dict[str, Any]]:

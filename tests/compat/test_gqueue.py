@@ -102,7 +102,7 @@ def test_filters(client: Reference) -> None:
         return [int(row[0]) for row in rows(said)] if "JOBID" in said else []
 
     assert listed("-s", "R") == [ids["running"]]
-    assert listed("-s", "Hold,F") == [ids["failed"], ids["held"]]
+    assert listed("-s", "Hold,F") == listed("-s", "hold,failed") == [ids["failed"], ids["held"]]
     assert listed("-c") == [ids["failed"]]
     assert listed("-N", f"gjob-{ids['held']}-held") == [ids["held"]]
     assert listed("-P", "proj") == [ids["waiting"]]

@@ -98,6 +98,10 @@ def test_batch_is_whole_or_absent(api: Reference) -> None:
         ("GET", "/reservations/77", None, 404),
         ("GET", "/reservations?status=wrong", None, 400),
         ("DELETE", "/reservations/77", None, 400),
+        ("GET", "/reservations?active_only=x", None, 400),
+        ("DELETE", "/quotas", None, 400),
+        ("POST", "/jobs", {"command": "true", "project": "x" * 65}, 400),
+        ("POST", "/jobs", {"command": "true", "project": "ü" * 33}, 400),
         ("POST", "/gpus", {"allowed_indices": [9]}, 400),
         ("DELETE", "/jobs", None, 405),
         ("GET", "/nonsense", None, 404),
@@ -109,6 +113,27 @@ def test_bad_requests(api: Reference, method: str, path: str, body: Any, status:
     answer = api.ask(method, path, body)
     assert answer[0] == status, answer
     assert [job["id"] for job in api.get("/jobs")] == before
+
+
+def test_overrides_are_what_was_set(api: Reference) -> None:
+    """A default is nobody's own: it is no override of those whom it holds for, nor taken away."""
+    ours = f"p{len(api.get('/jobs'))}"
+    submit(api, project=ours)
+    limits = {"max_queued_jobs": 30}
+    api.ask("PUT", "/quotas", {"scope": "default_project", "limits": limits})
+    try:
+        found = api.get("/quotas")
+        assert found["overrides"] == {"default_project": limits}
+        rows = {(row["scope"], row["name"]): row["limits"] for row in found["quotas"]}
+        assert rows["project", ours] == limits
+        path = f"/quotas?scope=project&name={ours}"
+        assert api.ask("DELETE", path)[0] == 404
+        api.ask("PUT", "/quotas", {"scope": "project", "name": ours, "limits": limits})
+        assert api.get("/quotas")["overrides"]["projects"] == {ours: limits}
+        assert api.ask("DELETE", path)[1]["overrides"] == {"default_project": limits}
+    finally:
+        api.ask("DELETE", "/quotas?scope=default_project")
+    assert api.get("/quotas")["overrides"] == {}
 
 
 def test_a_body_must_be_json_by_its_type(api: Reference) -> None:

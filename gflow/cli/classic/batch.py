@@ -338,7 +338,7 @@ def _given(options: argparse.Namespace) -> Spec:
         "time_limit_s": options.time,
         "begin_at": options.begin,
         "retries": options.max_retries,
-        "project": (options.project or "").strip() or None,
+        "project": dialect.project(options.project),
         "warning": options.signal,
         "max_output_bytes": options.max_output,
         "pty": options.pty,

@@ -131,7 +131,7 @@ def _quota_set(client: Client, options: argparse.Namespace) -> int:
 def _quota_remove(client: Client, options: argparse.Namespace) -> int:
     scope, name = _subject(options)
     if not any(
-        row["scope"] == scope and row["name"] == (name or "") and row["limits"]
+        row["scope"] == scope and row["name"] == (name or "") and row.get("overrides")
         for row in _rows(client)
     ):
         raise Failure("Failed to remove quota: no matching quota override")

@@ -198,7 +198,10 @@ def _update(client: Client, options: argparse.Namespace) -> int:
             record = client.job(job_id)
             found = dialect.state(record)
             if found not in ("Queued", "Hold"):
-                raise Failure(f"Job {job_id} is in state '{found}' and cannot be updated")
+                raise Failure(
+                    f"Job {job_id} is in state '{found}' and cannot be updated. "
+                    "Only queued or held jobs can be updated."
+                )
             script = partial(client.script, job_id)
             changes, names = revision.changes(options, record, os.getcwd(), script)
             client.update(job_id, changes)

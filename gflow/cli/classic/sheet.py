@@ -46,17 +46,24 @@ def styled(text: str, style: str | None) -> Cell:
 
 def lines(rows: Sequence[Sequence[str]], gap: int) -> list[str]:
     """Left-aligned columns, one space around the line, ``gap`` spaces between columns."""
-    widths = [max(rendering.text_width(row[at]) for row in rows) for at in range(len(rows[0]))]
+    columns = [_column(column) for column in zip(*rows, strict=True)]
+    between = " " * gap
+    return [f" {between.join(row)} " for row in zip(*columns, strict=True)]
+
+
+def _column(cells: Sequence[str]) -> list[str]:
+    """Cells of one column, all of one width."""
+    texts = [cell if cell.isprintable() else rendering.escape(cell) for cell in cells]
     colours = rendering.on_terminal()
+    if all(map(str.isascii, texts)) and not colours:  # ten thousand rows are no rarity
+        width = max(map(len, texts))
+        return [text.ljust(width) for text in texts]
+    width = max(map(rendering.text_width, texts))
     made = []
-    for row in rows:
-        cells = []
-        for cell, width in zip(row, widths):
-            text = rendering.escape(cell)
-            style = getattr(cell, "style", None)
-            shown = f"\x1b[{style}m{text}\x1b[0m" if style and colours else text
-            cells.append(shown + " " * max(0, width - rendering.text_width(text)))
-        made.append(" " + (" " * gap).join(cells) + " ")
+    for cell, text in zip(cells, texts):
+        style = getattr(cell, "style", None)
+        shown = f"\x1b[{style}m{text}\x1b[0m" if style and colours else text
+        made.append(shown + " " * (width - rendering.text_width(text)))
     return made
 
 
