@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from math import inf
 from typing import Any
 
 from gflow.model.job import Job
 from gflow.model.state import Instant
 from gflow.scheduling import fair_share, warning
 from gflow.scheduling.core import Core
-
-#: A job that is expected to end so much later leaves room for others before it.
-_WORTH_A_PASS_S = 0.25
 
 
 def occupy(core: Core, job: Job, now: Instant) -> None:
@@ -57,9 +55,20 @@ def change_end(core: Core, job: Job, **facts: Any) -> None:
     for name, value in facts.items():
         setattr(job, name, value)
     end = core.expected_end(job)
-    if end > before + _WORTH_A_PASS_S:
+    if _may_make_room(core, before, end):
         core.pass_wanted = True
     insort(core.ends, (end, job.id))
     core.timers.at_boot(end, job.id)
     warning.arm(core, job)
     core.live.change(job)
+
+
+def _may_make_room(core: Core, before: float, end: float) -> bool:
+    """Whether an end that moved lets something start that could not.
+
+    One that comes later, as every confirmed start brings it about, does so only by moving the
+    reservation that counted on it.
+    """
+    if before < end < inf:
+        return any(before <= moment < end for moment in core.reserved_moments)
+    return end != before and (core.reserved_id is not None or bool(core.calendar))

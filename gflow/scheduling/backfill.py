@@ -53,6 +53,19 @@ def reserve(core: Core, item: Item, now: Instant) -> Barrier | None:
     return barrier
 
 
+def expires_at(core: Core, item: Item, now: Instant) -> float:
+    """From when on a reservation would be another one only because time went by (epoch seconds).
+
+    Then the job would not end any more before the machine is drained, or before a reservation.
+    """
+    moments = [] if core.drain is None or core.drain.by_at is None else [core.drain.by_at]
+    exempt = calendar.own(core, item.spec)
+    starts = (start for _, (start, _) in calendar.spans(core, exempt, now))
+    moments += [now.wall_s + start - now.boot_s for start in starts]
+    last = [moment - core.time_limit_s(item) + _SOON_S for moment in moments]
+    return min((moment for moment in last if moment > now.wall_s), default=inf)
+
+
 #: What is free from some moments (boot clock) on.
 _Moments = list[tuple[float, Pool]]
 

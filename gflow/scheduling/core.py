@@ -43,12 +43,14 @@ class Core:
         "live",
         "next_id",
         "now",
+        "pass_due_at",
         "pass_wanted",
         "passed_at",
         "pool",
         "queue",
         "ready",
         "reserved_id",
+        "reserved_moments",
         "settings",
         "timers",
     )
@@ -88,6 +90,10 @@ class Core:
         self.passed_at = Instant(0.0, 0.0)
         #: The highest blocked job or array, which nothing lower may delay.
         self.reserved_id: int | None = None
+        #: The moments (boot clock) that its reservation was made by, as far as they are known.
+        self.reserved_moments: tuple[float, ...] = ()
+        #: When it changes by itself at the latest (epoch seconds), for which a timer is set.
+        self.pass_due_at = inf
 
     def set_capacity(self, capacity: Capacity) -> None:
         """What the machine has; the pool and the cpu set must be counted afresh after it."""

@@ -9,13 +9,14 @@ from gflow.model.action import Action
 from gflow.model.job import Job
 from gflow.model.state import Instant, State
 from gflow.scheduling import calendar, drain, fair_share, lifecycle, selection
-from gflow.scheduling.backfill import reserve
+from gflow.scheduling.backfill import expires_at, reserve
 from gflow.scheduling.barrier import Barrier
 from gflow.scheduling.class_queue import NO_LIMIT, Bucket, RequestClass, id_of
 from gflow.scheduling.core import Core
 from gflow.scheduling.ordered import after
 from gflow.scheduling.placement import common, place
 from gflow.scheduling.state import Item
+from gflow.scheduling.timer import PASS
 
 #: Buckets that get their place by fair share anew in one turn.
 _FRESHENED = 16
@@ -36,7 +37,7 @@ def dispatch(core: Core, now: Instant) -> list[Action]:
     core.passed_at = now
     core.queue.freshen(_FRESHENED)
     if core.drain is not None and core.drain.by_at is None:
-        core.reserved_id = None
+        core.reserved_id, core.reserved_moments = None, ()
         return []
     return _Pass(core, now).run()
 
@@ -53,6 +54,7 @@ class _Pass:
         "core",
         "left",
         "now",
+        "outdated",
         "reservation",
         "reserved",
         "starts",
@@ -81,6 +83,8 @@ class _Pass:
         self.tried: dict[int, tuple[int, int]] = {}
         #: Some bucket has more candidates than its share.
         self.capped = False
+        #: The barriers are not what they would be now.
+        self.outdated = False
         self.starts = 0
         #: How long an item may run that names no limit.
         limit_s = core.settings.default_time_limit_s
@@ -88,15 +92,29 @@ class _Pass:
 
     def run(self) -> list[Action]:
         core, depth = self.core, self.core.settings.backfill_depth
-        core.reserved_id = None
+        core.reserved_id, core.reserved_moments = None, ()
         index = self._lead()
         if self.reserved is not None:
             # First everybody's first few: one user's many alike jobs do not use all tries up.
             self._backfill(index, max(1, depth // _SHARES))
             if self.capped:
                 self._backfill(0, depth)
-        core.reserved_id = None if self.reserved is None else self.reserved.id
+        self._note_reservation()
         return self.actions
+
+    def _note_reservation(self) -> None:
+        """Have it looked at again when what it was made by changes."""
+        core, kept = self.core, self.reservation
+        if self.reserved is None or kept is None:
+            return
+        core.reserved_id = self.reserved.id
+        moments = (one.at_boot_s for one in (kept, *kept.later))
+        core.reserved_moments = tuple(moment for moment in moments if -inf < moment < inf)
+        if core.drain is not None or core.calendar:
+            at = expires_at(core, self.reserved, self.now)
+            if at < core.pass_due_at:
+                core.pass_due_at = at
+                core.timers.at_wall(at, PASS)
 
     def _lead(self) -> int:
         """Start what comes first until an item is reserved; where in the order that happened."""
@@ -146,8 +164,8 @@ class _Pass:
                 index += 1
 
     def _enough(self) -> bool:
-        """Whether so many were started that the rest has to wait for the next turn."""
-        if self.starts < self.core.settings.starts_per_turn:
+        """Whether so much has happened that the rest has to wait for the next turn."""
+        if self.starts < self.core.settings.starts_per_turn and not self.outdated:
             return False
         self.core.pass_wanted = self.core.again = True
         return True
@@ -329,11 +347,11 @@ class _Pass:
         self.actions += lifecycle.start(core, item, gpu_ids, self.now)
         if core.calendar:
             # What is held for owners depends on what they use: counted afresh, and less is held
-            # from others when an owner began to use it.
+            # from others when an owner began to use it. Nor does he mind the reserved job.
             self.calendars.clear()
             self.barred.clear()
             if calendar.own(core, item.spec):
-                core.pass_wanted = core.again = True
+                self.outdated = core.pass_wanted = core.again = True
         self.starts += 1
         return True
 

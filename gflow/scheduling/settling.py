@@ -5,6 +5,8 @@ Each turn takes a bounded number of steps; the rest is done in the turns that fo
 
 from __future__ import annotations
 
+from math import inf
+
 from gflow.model.action import Action
 from gflow.model.job import Array, Job
 from gflow.model.state import ACTIVE, TERMINAL, Instant, Reason, State
@@ -12,7 +14,7 @@ from gflow.scheduling import calendar, lifecycle, quota, waiting, warning
 from gflow.scheduling.core import Core
 from gflow.scheduling.dependency import Pair, satisfied, twin_position, verdict
 from gflow.scheduling.state import DEPENDENCY, NEVER, Item
-from gflow.scheduling.timer import CALENDAR, WEEK
+from gflow.scheduling.timer import CALENDAR, PASS, WEEK
 
 
 def settle(core: Core, now: Instant) -> list[Action]:
@@ -114,6 +116,10 @@ def wake(core: Core, now: Instant) -> list[Action]:
         if item_id == WEEK:
             quota.begin_week(core, now)
             continue
+        if item_id == PASS:
+            core.pass_due_at = inf
+            core.pass_wanted = True
+            continue
         item = core.live.item(item_id)
         if item is None or item.state in TERMINAL:
             continue
@@ -126,7 +132,11 @@ def wake(core: Core, now: Instant) -> list[Action]:
 
 
 def _enforce_limit(core: Core, job: Job, now: Instant) -> list[Action]:
-    if job.state is not State.RUNNING or core.expected_end(job) > now.boot_s:
+    if core.expected_end(job) > now.boot_s:
+        return []
+    if core.reserved_id is not None:
+        core.pass_wanted = True  # all that is overdue is counted on at once
+    if job.state is not State.RUNNING:
         return []
     job.reason = "time limit reached"
     return lifecycle.kill(core, job, "timeout", now)

@@ -10,6 +10,7 @@ from gflow.model.state import Instant
 # Ids that stand for no job.
 CALENDAR = 0
 WEEK = -1
+PASS = -2
 
 
 class Timers:

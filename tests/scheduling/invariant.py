@@ -6,8 +6,6 @@ looks behind the seam on purpose: a count that is off shows here long before it 
 
 from __future__ import annotations
 
-from math import inf
-
 from gflow.model.job import Array, Job
 from gflow.model.state import ACTIVE, TERMINAL, State
 from gflow.scheduling import calendar, drain
@@ -34,7 +32,7 @@ def check(scheduler: Scheduler, *, oversubscribed: bool = False) -> None:
     _waiting(core)
     _queue(core)
     _accounts(core)
-    settled = not core.again and not core.pass_wanted and core.passed_at == core.now
+    settled = not core.again and not core.pass_wanted
     if core.ready and settled:
         _work_conserving(core)
 
@@ -211,15 +209,6 @@ def _work_conserving(core: Core) -> None:
         if first is not None and _pending(first) and first.id not in core.live.waits:
             barrier = reserve(core, first, core.now)
             barriers += [] if barrier is None else [barrier, *barrier.later]
-            if barrier is not None and barrier.starts_boot_s == inf:
-                # Who is expected to end first may have changed with what the last pass started.
-                return
-    # The reservation may have moved since: a start takes its time, and counts from then on.
-    moved = core.reserved_id is not None and any(
-        core.live.jobs[job_id].process is not None
-        and (core.live.jobs[job_id].started_boot_s or 0.0) >= core.passed_at.boot_s
-        for job_id in core.live.active
-    )
     tried: dict[RequestClass, int] = {}
     for rank in sorted(core.queue.by_rank):
         bucket = core.queue.by_rank[rank]
@@ -237,7 +226,7 @@ def _work_conserving(core: Core) -> None:
         ahead = [*barriers, *calendar.barriers(core, exempt, core.now)]
         pools = [core.pool, *(one.pool for one in ahead if one.stops(end))]
         placed = place(item.spec.resources, pools, core.settings, item.id)
-        assert placed is None or moved, f"{_name(item)} could start and does not"
+        assert placed is None, f"{_name(item)} could start and does not"
     for bucket in core.queue.buckets.values():
         if bucket.parked_by is not None:
             assert core.accounts.get(bucket.parked_by).refuses(bucket.key[0]), bucket.key

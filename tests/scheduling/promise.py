@@ -12,7 +12,7 @@ from math import inf
 from gflow.model.action import Action, Start
 from gflow.model.job import Array, Job
 from gflow.model.state import Instant, Reason, State
-from gflow.scheduling import calendar, class_queue, drain, forecast
+from gflow.scheduling import backfill, calendar, class_queue, drain, forecast
 from gflow.scheduling.backfill import reserve
 from gflow.scheduling.barrier import Barrier
 from gflow.scheduling.core import Core
@@ -22,6 +22,8 @@ from gflow.scheduling.scheduler import Scheduler
 from gflow.scheduling.state import BACKOFF, BEGIN, DEPENDENCY, HELD, Item
 
 _PLENTY = 1 << 60
+#: What is overdue may be gone now, or a moment later.
+_ROUNDING_S = 0.002
 
 
 # --- who comes first ------------------------------------------------------------------------------
@@ -33,22 +35,28 @@ def undelayed(scheduler: Scheduler, actions: Iterable[Action]) -> None:
     first = None if core.reserved_id is None else core.live.item(core.reserved_id)
     if first is None or first.id in core.live.waits or first.state is not State.PENDING:
         return
+    if core.queue._stale:
+        return  # some have not been given their place by fair share anew
     started = [core.live.jobs[one.job_id] for one in actions if isinstance(one, Start)]
-    lower = [job for job in started if job.state is State.RUNNING and _below(core, job, first)]
-    # What is kept for the owners of reservations is nobody else's.
-    owners = any(calendar.own(core, job.spec) for job in started)
-    if owners or not lower or core.queue._stale:
-        return
-    without = _copy_without(core, lower)
-    now = core.now
-    mine, theirs = reserve(core, first, now), reserve(without, first, now)
-    names = [job.id for job in lower]
+    for at, job in enumerate(started):
+        if job.state is State.RUNNING and _below(core, job, first):
+            _undelayed_by(core, job, first, started[at:])
+
+
+def _undelayed_by(core: Core, job: Job, first: Item, since: list[Job]) -> None:
+    """``since``: the job and those that were started after it."""
+    now, before, after = core.now, _copy_without(core, since), _copy_without(core, since[1:])
+    if calendar.entitled(before, job.spec, now):
+        return  # what is kept for the owners of reservations is nobody else's
+    if core.calendar and backfill._beside_reservations(before, first, now) is None:
+        return  # there is no moment for it beside reservations, of which those to come count
+    mine, theirs = reserve(after, first, now), reserve(before, first, now)
     if theirs is not None and theirs.starts_boot_s != inf:
-        late = mine is None or mine.starts_boot_s > theirs.starts_boot_s
-        assert not late, f"{names} delay {first.id}"
+        late = mine is None or mine.starts_boot_s > theirs.starts_boot_s + _ROUNDING_S
+        assert not late, f"{job.id} delays {first.id}"
     elif core.waiting_since_s(first, now) >= core.settings.starvation_after_s:
-        before, after = _share(without.pool, first), _share(core.pool, first)
-        assert before == after, f"{names} take what {first.id} starves for: {before} {after}"
+        left, taken = _share(before.pool, first), _share(after.pool, first)
+        assert left == taken, f"{job.id} takes what {first.id} starves for: {left} {taken}"
 
 
 def _below(core: Core, job: Job, first: Item) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gflow.model.event import CapacityChanged, Drain, Ready, Submit
+from gflow.model.event import CapacityChanged, Drain, Ready, Resume, Submit, Suspend
 from gflow.model.resources import Capacity, Card
-from gflow.model.state import State
+from gflow.model.state import Instant, State
 from tests.scheduling.stage import GB, Stage, capacity, spec, starts, tasks
 
 
@@ -200,3 +200,54 @@ def test_who_cannot_end_before_the_drain_is_not_overtaken_for_good() -> None:
     assert stage.state(lower) is State.PENDING
     assert stage.reasons(wide) == ["Resources"]
     assert stage.reasons(lower) == ["Priority"]
+
+
+def test_a_start_confirmed_later_makes_room_before_the_reserved_job_at_once() -> None:
+    """However little later the end it waits for will be: who ends before that starts now."""
+    stage = Stage(fair_share_weight=0.0)
+    first = stage.run(cpus=3, time_limit_s=100)
+    stage.submit(spec(cpus=4))
+    stage.pass_s(0.1)
+    lower = stage.submit(spec(time_limit_s=99.95))
+    assert stage.state(lower) is State.PENDING
+    stage.started(first)
+    assert stage.state(lower) is State.RUNNING
+
+
+def test_a_start_confirmed_later_is_no_pass_where_nobody_counts_on_it() -> None:
+    """An end beyond the reservation moves without a look at the queue."""
+    stage = Stage(fair_share_weight=0.0)
+    stage.run(cpus=3, time_limit_s=100)
+    stage.submit(spec(cpus=3))
+    other = stage.run(time_limit_s=1000)
+    passed_at = stage.scheduler._core.passed_at
+    stage.now = Instant(stage.now.boot_s + 1.0, stage.now.wall_s + 1.0)
+    stage.started(other)
+    assert stage.scheduler._core.passed_at == passed_at
+
+
+def test_a_resumed_job_ends_in_time_for_others_beside_a_starving_one() -> None:
+    """While nobody knows when it ends, nothing lower starts; when it is known again, it does."""
+    stage = Stage(fair_share_weight=0.0, starvation_after_s=50)
+    first = stage.run(cpus=3, time_limit_s=1000)
+    stage.handle(Suspend(first, 0))
+    stage.submit(spec(cpus=4))
+    stage.pass_s(60.0)
+    lower = stage.submit(spec(time_limit_s=100))
+    assert stage.state(lower) is State.PENDING
+    stage.handle(Resume(first, 0))
+    assert stage.state(lower) is State.RUNNING
+
+
+def test_who_would_not_end_before_the_drain_any_more_keeps_nothing() -> None:
+    """The moment comes by itself, without anything else that happens."""
+    stage = Stage(fair_share_weight=0.0)
+    stage.run(cpus=2, time_limit_s=150)
+    stage.handle(Drain(0, None, stage.now.wall_s + 300))
+    stage.submit(spec(cpus=3, priority=20, time_limit_s=200))
+    lower = stage.submit(spec(cpus=2, time_limit_s=160))
+    assert stage.state(lower) is State.PENDING
+    due = stage.scheduler.next_wakeup()
+    assert due is not None and due.wall_s < stage.now.wall_s + 101
+    stage.pass_s(101.0)
+    assert stage.state(lower) is State.RUNNING
