@@ -110,7 +110,9 @@ def parse_array(text: str) -> tuple[list[tuple[int, int, int]], int | None]:
             raise GrammarError(f"the limit of the array {quoted(text)} is not a number: 1-100%4")
         limit = int(limit_text)
         if limit == 0:
-            raise GrammarError(f"the array {quoted(text)} could never start: its limit is 0")
+            raise GrammarError(
+                f"the array {quoted(text)} could never start: its limit is 0, not 1 or more"
+            )
     ranges = []
     for item in tasks.split(","):
         match = _RANGE.fullmatch(item)

@@ -156,7 +156,9 @@ def check_together(factors: Sequence[Factor]) -> None:
         for name in factor:
             other = seen.setdefault(parameter.variable(name), name)
             if other == name and sum(name in one for one in factors) > 1:
-                raise GrammarError(f"the parameter {name} is given twice")
+                raise GrammarError(
+                    f"the parameter {name} is given twice: {name}=1,2 gives it two values"
+                )
             if other != name:
                 variable = parameter.variable(name)
                 raise GrammarError(f"the parameters {other} and {name} would both be {variable}")

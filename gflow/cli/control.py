@@ -149,9 +149,11 @@ def _update(options: argparse.Namespace, session: Session) -> int:
         if word not in request.CLEARABLE:
             known = ", ".join(request.CLEARABLE)
             raise Failure(f"{word!r} cannot be cleared; these can: {known}", EXIT_USAGE)
-        if request.CLEARABLE[word] in changes:
+        key = request.CLEARABLE[word]
+        fields = changes.setdefault("resources", {}) if key in request.RESOURCES else changes
+        if key in fields:
             raise Failure(f"{word} is both cleared and set: say one of them", EXIT_USAGE)
-        changes[request.CLEARABLE[word]] = None
+        fields[key] = None
     script = None if options.script is None else wording.script(options.script)
     if not changes and script is None:
         raise Failure("nothing is to be changed: see gflowctl update --help", EXIT_USAGE)

@@ -59,7 +59,11 @@ CLEARABLE = {
     "max-output": "max_output_bytes",
     "retries": "retries",
     "array-limit": "array_limit",
+    **{word.replace("_", "-"): key for word, key in _RESOURCES.items()},
+    "shared": "gpu_shared",
 }
+#: Keys that stand under ``resources``.
+RESOURCES = frozenset(_RESOURCES.values())
 
 
 #: What a job keeps of the environment with ``--export=NAMES``.

@@ -183,7 +183,11 @@ def check_fits(capacity: Capacity, want: Resources) -> None:
                 wants += f" with {phrase.size(want.gpu_memory_bytes)}"
             elif len(suiting) < len(cards):
                 wants += " of those allowed"
-            raise _refuse(f"{wants} wanted, {len(suiting)} available on this machine")
+            there = f"{len(suiting)} available on this machine"
+            largest = max((card.memory_bytes for card in cards.values()), default=0)
+            if want.gpu_memory_bytes > largest > 0:
+                there += f" (its largest has {phrase.size(largest)})"
+            raise _refuse(f"{wants} wanted, {there}")
 
 
 def check_dependency(core: Core, dependency: Dependency, ended: Mapping[int, State]) -> None:

@@ -197,7 +197,8 @@ def _check_capacity(core: Core, made: Reservation, together: list[Reservation]) 
     known = {card.index for card in core.capacity.cards}
     strange = [index for index in made.gpu_ids if index not in known]
     if strange:
-        raise _refused(f"there is no gpu {strange[0]} on this machine")
+        there = ", ".join(map(str, sorted(known))) or "none"
+        raise _refused(f"there is no gpu {strange[0]} on this machine (there are: {there})")
     check("gpus", made.gpus, sum(one.gpus for one in others), len(known))
     for other in together:
         twice = set(other.gpu_ids) & set(made.gpu_ids)

@@ -263,7 +263,8 @@ def _resources(core: Core, want: Resources, now: Instant) -> list[Blocker]:
     if pool.exclusive or (want.exclusive and pool.jobs):
         message = "a job runs that tolerates nothing beside it"
         if want.exclusive:
-            message = f"it wants the machine for itself and {pool.jobs} jobs run"
+            others = "1 job runs" if pool.jobs == 1 else f"{pool.jobs} jobs run"
+            message = f"it wants the machine for itself and {others}"
         found.append(Blocker(Reason.RESOURCES, message, None, _last_end(core, now)))
     return found
 

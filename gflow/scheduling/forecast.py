@@ -14,7 +14,15 @@ from math import inf
 from gflow.model.action import Start
 from gflow.model.job import Job, Spec
 from gflow.model.state import ACTIVE, Instant, State
-from gflow.scheduling import admission, allocation, lifecycle, selection, settling, waiting
+from gflow.scheduling import (
+    admission,
+    allocation,
+    drain,
+    lifecycle,
+    selection,
+    settling,
+    waiting,
+)
 from gflow.scheduling.core import Core
 from gflow.scheduling.dispatch import dispatch
 from gflow.scheduling.machine import Happened
@@ -151,7 +159,7 @@ class Play:
         if core.ends:
             moments.append(core.ends[0][0])
         moment = min(moments, default=inf)
-        if moment == inf:
+        if moment == inf or _closed(core, now):
             self.done = True
             return
         passed_s = max(0.0, moment - now.boot_s)
@@ -244,6 +252,12 @@ class Forecast:
 
 
 # --- copies -----------------------------------------------------------------------------------
+
+
+def _closed(core: Core, now: Instant) -> bool:
+    """Whether nothing starts any more, however long one waits: the machine is drained."""
+    found = drain.barrier(core, now)
+    return found is not None and found.at_boot_s == -inf
 
 
 def _empty_copy(source: Core, now: Instant) -> Core:

@@ -81,6 +81,17 @@ def test_ids_that_are_none(server: RunningServer, run: Run, word: str) -> None:
     assert server.operations.calls == []
 
 
+def test_update_clears_what_a_job_asks_for(server: RunningServer, run: Run) -> None:
+    """Resources go back to their defaults by the names of their options."""
+    server.operations.add(1)
+    assert run("update", "1", "-c", "2", "--clear", "exclusive,gpu-memory,shared,gres").code == 0
+    _, changes = server.operations.calls[0][1][:2]
+    assert changes["cpus"] == 2
+    cleared = ("exclusive", "gpu_memory_bytes", "gpu_shared", "gres")
+    assert {key: changes[key] for key in cleared} == dict.fromkeys(cleared)
+    assert run("update", "1", "-c", "2", "--clear", "cpus").code == 2
+
+
 def test_update(server: RunningServer, run: Run) -> None:
     """Options of submit change fields; unlimited and --clear clear them."""
     server.operations.add(1)

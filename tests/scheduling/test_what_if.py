@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gflow.model.event import Drain, Reserve
 from gflow.model.job import Spec
 from gflow.scheduling import forecast
 from gflow.scheduling.what_if import Delay, WhatIf
@@ -82,3 +83,13 @@ def test_a_queue_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     [delay] = play.delayed()
     assert delay.id == 2
     assert delay.after_at is not None and delay.after_at - delay.before_at == 1
+
+
+def test_in_a_drained_machine_the_play_ends_beside_reservations_that_recur() -> None:
+    """Nothing starts any more, however often one of them begins: that is certain, not cut short."""
+    stage = Stage(capacity(cpus=4))
+    stage.handle(Reserve(0, "bob", None, stage.now.wall_s + 100, 10.0, 1, every_s=1000.0))
+    stage.handle(Drain(0, None, stage.now.wall_s + 60))
+    play = _played(stage, spec(time_limit_s=100))
+    assert play.complete
+    assert _starts(stage, play) == [(None, None)]
