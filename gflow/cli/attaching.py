@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import socket
 import sys
 import time
@@ -214,4 +215,6 @@ def _code_of(facts: dict[str, Any]) -> int:
 
 
 def _tell(text: str) -> None:
-    print(f"gflowctl: {text}", file=sys.stderr, flush=True)
+    name = os.path.basename(sys.argv[0])
+    program = name if name in ("gjob", "gflow") else "gflowctl"
+    print(f"{program}: {text}", file=sys.stderr, flush=True)

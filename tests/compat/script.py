@@ -113,4 +113,10 @@ STEPS = [
     Step("gstats -u all"),
     Step("gbatch --dry-run 'echo a && echo b'"),
     Step("gbatch --nosuch echo"),
+    Step("gqueue --interval 3"),
+    Step("gjob log 6"),
+    Step("gctl reserve list --status nonsense"),
+    Step("gctl set-limit 00000000-0000-0000-0000-000000000000 3"),
+    Step("gcancel --finish 3"),
+    Step("gcancel --fail 999"),
 ]

@@ -80,8 +80,9 @@ def _set_limit(client: Client, options: argparse.Namespace) -> int:
         print(f"Found job {group} in group '{record['group']}'")
         group, user = record["group"], record["user"]
     members = [one for one in client.each_job(ended=True) if one["group"] == group]
-    if user is None and members:
-        user = members[0]["user"]
+    if not members:
+        raise Failure(f"Failed to set group max_concurrency: No jobs found with group_id '{group}'")
+    user = user or members[0]["user"]
     client.set_group(group, options.limit, user)
     print(
         f"Updated max_concurrency to {options.limit} for group '{group}' "
@@ -222,6 +223,9 @@ def _reserve(client: Client, options: argparse.Namespace) -> int:
     return 0
 
 
+_RESERVATION_STATES = ("pending", "active", "completed", "cancelled")
+
+
 def _reserve_list_options(parser: Parser) -> None:
     add = parser.add_argument
     add("--user", metavar="NAME")
@@ -239,6 +243,8 @@ def _reserve_list(client: Client, options: argparse.Namespace) -> int:
     if (timed and not options.timeline) or (options.since is None) != (options.until is None):
         raise Failure("--range, and --from with --to, belong to --timeline", 2)
     wanted = "active" if options.active else (options.status or "").lower()
+    if wanted and wanted not in _RESERVATION_STATES:
+        raise Failure(f"Failed to list reservations: Invalid status: {options.status}")
     found = [
         one
         for one in client.reservations()

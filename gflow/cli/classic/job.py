@@ -92,6 +92,9 @@ def _log(client: Client, options: argparse.Namespace) -> int:
             raise
         sheet.warn(f"Log for job {options.job} is not available.")
         return 0
+    if not data and not client.job(options.job)["attempt"]:
+        sheet.warn(f"Log for job {options.job} is not available.")
+        return 0
     if options.first or options.last:
         lines = data.splitlines(keepends=True)
         lines = lines[: options.first] if options.first else lines[-options.last :]

@@ -13,7 +13,7 @@ from gflow.api import dialect
 from gflow.api.client import Client
 from gflow.api.dialect import NAMES
 from gflow.cli.classic import notation, sheet, tree, viewing
-from gflow.cli.command import Failure, Parser, whole
+from gflow.cli.command import EXIT_USAGE, Failure, Parser, whole
 
 Record = dict[str, Any]
 
@@ -51,13 +51,16 @@ def parser() -> Parser:
     add("-T", "--tmux", action="store_true", help="on a terminal, or shown in tmux")
     add("-o", "--output", default="table", metavar="FORMAT", help=", ".join(_FORMATS))
     add("-w", "--watch", action="store_true", help="again and again")
-    add("--interval", type=whole(1, 86400), default=2, metavar="S", help="of --watch (2)")
+    add("--interval", type=whole(1, 86400), metavar="S", help="of --watch (2)")
     return made
 
 
 def run(words: list[str]) -> int:
     """The command."""
     options = parser().parse_args(words)
+    if options.interval is not None and not options.watch:
+        raise Failure("--interval belongs to --watch; see gqueue --help", EXIT_USAGE)
+    interval = options.interval or 2
     if options.output.lower() not in _FORMATS:
         known = ", ".join(_FORMATS)
         raise Failure(f"Invalid output format '{options.output}'. Valid options: {known}")
@@ -65,9 +68,9 @@ def run(words: list[str]) -> int:
         while options.watch:
             text = _listing(client, options)
             now = time.strftime("%Y-%m-%d %H:%M:%S")
-            every = f"[Refreshing every {options.interval}s. Press Ctrl+C to exit]"
+            every = f"[Refreshing every {interval}s. Press Ctrl+C to exit]"
             print(f"\x1b[2J\x1b[HLast updated: {now}  {every}\n\n{text}", end="", flush=True)
-            time.sleep(options.interval)
+            time.sleep(interval)
         print(_listing(client, options), end="")
     return 0
 
