@@ -241,7 +241,7 @@ class Link:
         return message.Quarantined(fields["rows"])
 
     def _on_noticed(self, fields: dict[str, Any], _: list[codec.Item]) -> message.Message:
-        return message.Noticed(fields["text"])
+        return message.Noticed(fields["text"], fields.get("lasting", False))
 
     def _on_expired(self, fields: dict[str, Any], _: list[codec.Item]) -> message.Message:
         return message.Expired(fields["jobs"])

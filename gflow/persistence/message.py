@@ -90,9 +90,10 @@ class Quarantined:
 
 @dataclass(slots=True, frozen=True)
 class Noticed:
-    """Something for the log that nobody waits for."""
+    """Something for the log that nobody waits for; a lasting one is for ``status`` too."""
 
     text: str
+    lasting: bool = False
 
 
 @dataclass(slots=True, frozen=True)

@@ -15,7 +15,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gflow.errors import StoreError
-from gflow.persistence import floor, location, marker, schema, space, storefile, trouble, wal
+from gflow.persistence import (
+    floor,
+    location,
+    marker,
+    schema,
+    space,
+    storefile,
+    successor,
+    trouble,
+    wal,
+)
 from gflow.persistence.codec import DamagedRecord
 from gflow.persistence.disown import disown
 from gflow.persistence.marker import Marker, MarkerFile
@@ -50,6 +60,8 @@ class Opening:
     warnings: list[str] = field(default_factory=list)
     #: The stop was unclean, and history is too large to be checked before the start.
     check_later: bool = False
+    #: Locks of the state folder, to be kept open.
+    lock_fds: list[int] = field(default_factory=list)
 
 
 def open_store(settings: Settings, going_on: Callable[[], None] = lambda: None) -> Opening:
@@ -58,16 +70,23 @@ def open_store(settings: Settings, going_on: Callable[[], None] = lambda: None) 
     ``going_on`` is called now and then when it takes long; see ``Store``.
     """
     state_dir, path = settings.state_dir, settings.store_path
+    created = False
     try:
+        if not settings.load:
+            created = successor.wait(settings, going_on)
         os.stat(state_dir)
     except OSError as error:
         raise StoreError(f"cannot open the state folder {state_dir}: {error.strerror}") from error
     known = marker.read(marker.inside(state_dir))
     _refuse_foreign(known, settings)
-    found = storefile.inspect(path)
-    created = found.presence is not Presence.PRESENT
-    if created:
-        _refuse_surprise(known, found.presence, settings)
+    lock_fds = list(settings.lock_fds)
+    if settings.load:
+        found = storefile.inspect(path)
+        created = found.presence is not Presence.PRESENT
+        if created:
+            _refuse_surprise(known, found.presence, settings)
+    else:
+        successor.hold_folder(settings, lock_fds)
     try:
         if created:
             create(path)
@@ -83,6 +102,9 @@ def open_store(settings: Settings, going_on: Callable[[], None] = lambda: None) 
     except OSError as error:
         raise StoreError(f"cannot open {path}: {error.strerror}") from error
     opening.created = created
+    opening.lock_fds = lock_fds
+    if created and not settings.load:
+        opening.warnings.append(f"{path} {successor.FROM_MEMORY}")
     return opening
 
 
@@ -142,7 +164,7 @@ def _open(settings: Settings, known: Marker | None, going_on: Callable[[], None]
             store.begin()
             disown(store)
             store.commit()
-        number = last["number"] + 1
+        number = max(last["number"], settings.session) + 1
         store.begin_session(number)
         marker_file = _marker_file(settings, known)
         marker_file.establish()

@@ -162,9 +162,7 @@ class Persister:
         if self._work and not self._committer.open_transaction:
             # What nobody waits for leaves every other moment to the machine's jobs.
             return 0 if any(work.id is not None for work in self._work) else _REST_MS
-        due_s = self._round_at_s
-        if self._committer.retry_at_s is not None:
-            due_s = min(due_s, self._committer.retry_at_s)
+        due_s = min(self._round_at_s, self._committer.tick_at_s)
         return max(0, min(_LONGEST_WAIT_MS, math.ceil(1000 * (due_s - time.monotonic()))))
 
     def _receive(self) -> bytes:
@@ -254,6 +252,8 @@ class Persister:
 def _opened(opening: Opening, settings: Settings) -> dict[str, Any]:
     return {
         "path": settings.store_path,
+        "device": os.stat(settings.store_path).st_dev,
+        "session": opening.session,
         "schema": opening.store.version,
         "created": opening.created,
         "copied": opening.copied,

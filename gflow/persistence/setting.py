@@ -34,6 +34,9 @@ class Settings:
     housekeeping_interval_s: float = 3600.0
     #: Spare file given up when the disk is full.
     ballast_bytes: int = 4 << 20
+    #: Of a replacement: the file system that the store was on, and the number of its session.
+    device: int | None = None
+    session: int = 0
     #: Descriptors that are inherited only to stay open: the lock of the state folder.
     lock_fds: tuple[int, ...] = ()
 

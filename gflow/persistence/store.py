@@ -53,6 +53,8 @@ class Store:
             self._configure(network, relaxed, wal_pages)
             #: Device and inode.
             self.file = _file_at(path)
+            #: The same of its log, once the session has begun; None: it has none.
+            self.log: tuple[int, int] | None = None
         except BaseException:
             self.connection.close()
             raise
@@ -98,8 +100,18 @@ class Store:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether the file in use is still the one at its path: not deleted, moved or replaced."""
+        """Whether the files in use are still those at their path: not deleted, moved or replaced.
+
+        In a log that was deleted nobody would find what was committed.
+        """
+        if self.log is not None and self.log != _file_at(f"{self.path}-wal"):
+            return False
         return self.file == _file_at(self.path)
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is nothing at its path."""
+        return _file_at(self.path) is None
 
     @property
     def is_copy(self) -> bool:
@@ -121,6 +133,7 @@ class Store:
             ]
         )
         self.commit()
+        self.log = _file_at(f"{self.path}-wal")
 
     def close(self, session: int) -> None:
         """End orderly: note it, bring everything into the main file, close."""

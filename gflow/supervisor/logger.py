@@ -82,9 +82,18 @@ def _to_file(path: str) -> Any:
     )
 
     def write(line: str) -> None:
+        if handler.stream is not None and not _is_at(handler.stream.fileno(), path):
+            handler.close()  # it was deleted or moved: what is written now goes into a new one
         handler.emit(logging.LogRecord("gflow", logging.INFO, "", 0, line, None, None))
 
     return write
+
+
+def _is_at(fd: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except OSError:
+        return False
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ _WATCH_S = 1.0
 _QUERY_TIMEOUT_S = 60.0
 #: What goes over the whole store takes as long as it takes: it gives way to every commit.
 _LONG_WORK_S = {"backup": 3600.0, "check": 3600.0}
+#: A trouble that goes on is logged again after so long.
+_TROUBLE_S = 60.0
 #: An orderly end is waited for this long (DESIGN, section 2).
 _JOIN_S = 30.0
 
@@ -46,6 +48,8 @@ class PersisterPort(Port):
         self.link = link
         #: What the persister said about the store when it opened it.
         self.store: dict[str, Any] = {}
+        #: What people must know of the store as long as we live: sentences.
+        self.warnings: list[str] = []
         #: Rows set aside because they were damaged: {kind, id, table, reason}.
         self.quarantined: list[dict[str, Any]] = []
         #: What it said at the end of loading; empty before.
@@ -57,6 +61,8 @@ class PersisterPort(Port):
         #: Called after each acknowledgement.
         self.on_acked: Callable[[], None] = lambda: None
         self._resync = resync
+        #: The trouble that was logged last, and until when it is not logged again.
+        self._trouble: tuple[str, float] | None = None
         self._waiters: list[tuple[int, int, asyncio.Future[bool]]] = []
         self._waiter_count = 0
         self._answers: dict[int, asyncio.Future[message.Answer]] = {}
@@ -186,13 +192,14 @@ class PersisterPort(Port):
                 self.loaded = found.info
                 self.quarantined.extend(found.info.get("quarantined", ()))
             case message.Opened():
-                self.store = found.info
+                self._on_opened(found.info)
             case message.OpenRefused():
                 self._refusal = found.message
                 log.error("%s", found.message)
             case message.Trouble():
-                log.error("cannot save: %s", found.message)
+                self._on_trouble(found.message)
             case message.Recovered():
+                self._trouble = None
                 log.warning("saving again")
             case message.Resync():
                 log.warning("the store was opened anew: saving everything again")
@@ -201,6 +208,8 @@ class PersisterPort(Port):
                 log.warning("a commit of %d records took %.3f s", found.records, found.seconds)
             case message.Noticed():
                 log.warning("%s", found.text)
+                if found.lasting:
+                    self.warnings.append(found.text)
             case message.Quarantined():
                 self.quarantined.extend(found.rows)
                 log.error("damaged rows set aside: %s", found.rows)
@@ -210,6 +219,25 @@ class PersisterPort(Port):
                 log.critical("the persister crashed: %s", found.text)
             case message.Busy() | message.Closed() | message.Rows():
                 pass
+
+    def _on_trouble(self, text: str) -> None:
+        """Every attempt to save that fails is told; the log gets one line a minute."""
+        now_s = time.monotonic()
+        if self._trouble is None or self._trouble[0] != text or self._trouble[1] < now_s:
+            self._trouble = (text, now_s + _TROUBLE_S)
+            log.error("cannot save: %s", text)
+
+    def _on_opened(self, info: dict[str, Any]) -> None:
+        self.store = info
+        self.warnings += info.get("warnings", ())
+        # For the one that replaces it.
+        self.child.settings.update(device=info.get("device"), session=info.get("session", 0))
+        if not self.loaded:
+            return
+        for warning in info.get("warnings", ()):
+            log.error("%s", warning)
+        if info.get("created"):
+            self._resync()
 
     # --- life -----------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ def describe(reactor: Reactor) -> dict[str, Any]:
             "filesystem": store.get("filesystem"),
             "network": store.get("network"),
             "clean_shutdown": store.get("clean_shutdown"),
-            "warnings": store.get("warnings", []),
+            "warnings": reactor.persister.warnings,
             "durability": reactor.config["persistence"]["durability"],
         },
         "processes": reactor.processes(),

@@ -77,3 +77,13 @@ def test_replaced_process_writes_on(tmp_path: Path) -> None:
     child.reap()
     assert path.read_text() == "2026 INFO again\n"
     assert child.restarts == 1
+
+
+def test_a_deleted_log_is_made_again(tmp_path: Path) -> None:
+    """What is said afterwards is in a file that people can find."""
+    path = tmp_path / "supervisor.log"
+    write = logger._to_file(str(path))
+    write("one")
+    path.unlink()
+    write("two")
+    assert path.read_text() == "two\n"
