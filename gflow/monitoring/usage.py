@@ -125,8 +125,5 @@ class Watched:
         limit = self._memory_limit_bytes
         if not limit or figures["rss_bytes"] <= limit:
             return None
-        used = 0
-        for entry in self.processes(table):
-            proportional = memory.proportional_bytes(entry.pid)
-            used += entry.rss_bytes if proportional is None else proportional
-        return {"used_bytes": used, "limit_bytes": limit} if used > limit else None
+        used = memory.above(limit, {one.pid: one.rss_bytes for one in self.processes(table)})
+        return None if used is None else {"used_bytes": used, "limit_bytes": limit}
