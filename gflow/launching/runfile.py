@@ -39,6 +39,10 @@ SPARES = ".forgotten"
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 #: Beyond this a run file is not ours: the record in it is limited to a few MB.
 _LARGEST_BYTES = 64 << 20
+#: What one attempt to read may meet and the next one not.
+_PASSING = frozenset(
+    (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN, errno.ESTALE)
+)
 #: Longer files are cut off when they are used again, instead of being overwritten.
 _OVERWRITTEN_BYTES = 16 << 10
 
@@ -221,20 +225,24 @@ def _parse_line(line: bytes, name: str) -> Facts | None:
 
 
 def read(path: str) -> tuple[Contents, bool] | None:
-    """Contents, and whether somebody holds the lock; None when there is no such file."""
+    """Contents, and whether somebody holds the lock; None when there is no such file.
+
+    Raises OSError: it can perhaps be read a moment later.
+    """
+    held = False
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            held = _is_locked(fd)
+            data = _read_all(fd)
+        finally:
+            os.close(fd)
     except FileNotFoundError:
         return None
-    except OSError:
-        return Contents({}, damaged=True), False
-    try:
-        held = _is_locked(fd)
-        data = _read_all(fd)
-    except OSError:  # a folder, a device
-        return Contents({}, damaged=True), False
-    finally:
-        os.close(fd)
+    except OSError as error:
+        if error.errno in _PASSING:
+            raise
+        return Contents({}, damaged=True), held  # a folder, a device
     return parse(data, os.path.basename(path)), held
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -15,6 +16,9 @@ from gflow.launching.protocol import Message
 from gflow.launching.runfile import Contents
 from gflow.process import identity, table
 from gflow.process.table import Entry, Identity, Table
+
+#: How long a survey waits in all for run files that cannot be read, and how long at a time.
+_PATIENCE_S, _READ_AGAIN_S = 1.0, 0.05
 
 
 class Known(NamedTuple):
@@ -108,6 +112,8 @@ class Survey:
         #: Shims that are known to be about the attempt of some run file.
         self._busy: set[Identity | None] = set()
         self._entries: Entries | None = None
+        #: How long may still be waited for files that cannot be read.
+        self._patience_s = _PATIENCE_S
 
     def all(self, known: Iterable[Known] = ()) -> Iterator[Finding]:
         """Every run file, then those of ``known``, and of all that began, that have none."""
@@ -129,7 +135,7 @@ class Survey:
         """What the run file of this attempt says; None: there is none."""
         place = self._place
         path = place.run_path(job_id, attempt)
-        read = runfile.read(path)
+        read = self._read(path)
         if read is None:
             return None
         contents, locked = read
@@ -148,6 +154,17 @@ class Survey:
         )
         shim = _holder(contents, path) if locked else None
         return Finding(job_id, attempt, verdict, contents, shim, command, members)
+
+    def _read(self, path: str) -> tuple[Contents, bool] | None:
+        """As ``runfile.read``, but what fails is tried again: an attempt given up is lost."""
+        while True:
+            try:
+                return runfile.read(path)
+            except OSError:
+                if self._patience_s <= 0:
+                    return Contents({}, damaged=True), runfile.holder(path) is not None
+            time.sleep(_READ_AGAIN_S)
+            self._patience_s -= _READ_AGAIN_S
 
     def has_begun(self, key: Key) -> bool:
         """Whether an attempt without a run file has begun all the same."""
@@ -191,7 +208,7 @@ class Survey:
 
     def members(self, job_id: int, attempt: int, command: Identity | None) -> list[Entry]:
         """What lives of an attempt whose shim is dead."""
-        contents = runfile.read(self._place.run_path(job_id, attempt))
+        contents = self._read(self._place.run_path(job_id, attempt))
         group = contents[0].group if contents else self._place.group(job_id, attempt)
         return self._find_members(job_id, attempt, command, group)
 
