@@ -126,7 +126,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--group",
         type=written(grammar.parse_group),
-        metavar="NAME[%%MAX]",
+        metavar="NAME[%MAX]",
         help="a group of which at most MAX run at once",
     )
     add("--group-limit", type=whole(1, 1 << 20), metavar="MAX", help="the same")

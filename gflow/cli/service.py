@@ -197,7 +197,8 @@ def _process(process: dict[str, Any] | None) -> str:
     if process.get("health", "ok") != "ok":
         text += f", {process['health']}"
     if process.get("restarts"):
-        text += f", restarted {process['restarts']} times"
+        count = process["restarts"]
+        text += f", restarted {count} time{'s' if count != 1 else ''}"
     if process.get("changed"):
         text += f", {process['changed']} records to save"
     if process.get("last_error"):
