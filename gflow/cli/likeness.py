@@ -58,7 +58,8 @@ def _check(name: str, record: Record) -> None:
 
 
 def _memory(resources: Record, record: Record) -> str | None:
-    peak = (record.get("usage") or {}).get("max_rss_bytes")
+    usage = record.get("usage") or {}
+    peak = usage.get("max_pss_bytes") or usage.get("max_rss_bytes")
     asked = (record.get("resources") or {}).get("memory_bytes")
     if "memory_bytes" in resources or peak is None:
         return None

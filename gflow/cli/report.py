@@ -211,7 +211,9 @@ def _measures(record: Record) -> Record:
     measures = {
         "time_s": _measure(elapsed_s, record.get("time_limit_s")),
         "cpu_s": _measure(usage.get("cpu_s"), elapsed_s and cpus * elapsed_s),
-        "memory_bytes": _measure(usage.get("max_rss_bytes"), resources.get("memory_bytes")),
+        "memory_bytes": _measure(
+            usage.get("max_pss_bytes") or usage.get("max_rss_bytes"), resources.get("memory_bytes")
+        ),
     }
     if gpus:
         measures["gpu_s"] = _measure(usage.get("gpu_s"), elapsed_s and gpus * elapsed_s)

@@ -196,7 +196,8 @@ class Job:
     suspended_boot_s: float | None = None
     #: The signal before the time limit was sent in this attempt.
     warned: bool = False
-    #: {cpu_s, max_rss_bytes, read_bytes, write_bytes, …}; None before the first sample.
+    #: {cpu_s, max_rss_bytes, read_bytes, write_bytes, …}; None before the first sample. Of rss the
+    #: sum over its processes, of pss (if they were seen to share memory) what they have together.
     usage: dict[str, Any] | None = None
     #: Retries spent, by cause.
     retried: dict[str, int] | None = None

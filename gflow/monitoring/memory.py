@@ -40,6 +40,13 @@ def _total(lines: list[bytes], names: tuple[bytes, ...]) -> int:
     return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(names))
 
 
+def together(resident: dict[int, int]) -> int | None:
+    """What processes use together, in bytes; None when one of them ended meanwhile."""
+    shares = [share(pid, rss_bytes) for pid, rss_bytes in resident.items()]
+    there = [one.proportional_bytes for one in shares if one is not None]
+    return sum(there) if len(there) == len(shares) else None
+
+
 def above(
     limit_bytes: int,
     resident: dict[int, int],

@@ -8,6 +8,9 @@ from gflow.monitoring import memory
 from gflow.monitoring.series import Series
 from gflow.process.table import Entry, Identity, Table
 
+#: What processes share is not looked for in jobs that have less than this.
+_WORTH_WEIGHING_BYTES = 64 << 20
+
 #: Bytes read and written, by process.
 Transferred = dict[Identity, tuple[int, int]]
 
@@ -38,6 +41,9 @@ class Watched:
         self._cpu_s = 0.0
         self._cpu_before_s = 0.0
         self._max_rss_bytes = 0
+        #: Counted fairly, as far as that is known; told once more than one process was weighed.
+        self._max_pss_bytes = 0
+        self._weighed = False
         self._rss_seconds = 0.0
         self._transferred: Transferred = {}
         #: Read and written by processes that have ended.
@@ -84,6 +90,10 @@ class Watched:
             "processes": len(living),
             "threads": sum(entry.threads for entry in living),
         }
+        if len(living) <= 1:
+            self._max_pss_bytes = max(self._max_pss_bytes, rss_bytes)
+        if self._weighed:
+            figures["max_pss_bytes"] = self._max_pss_bytes
         if self._series.add(now_s, cpus, rss_bytes) and self._series.is_told(self._turn):
             figures["series"] = self._series.figures()
         return figures
@@ -116,6 +126,23 @@ class Watched:
         known = [self._transferred_before, *current.values()]
         return sum(one for one, _ in known), sum(two for _, two in known)
 
+    def may_share(self, figures: dict[str, Any]) -> bool:
+        """Whether its peak counted fairly could be higher than is known by now."""
+        rss_bytes = figures["rss_bytes"]
+        floor_bytes = max(self._max_pss_bytes, _WORTH_WEIGHING_BYTES)
+        return bool(figures["processes"] > 1 and rss_bytes > floor_bytes)
+
+    def weigh(self, table: Table, figures: dict[str, Any]) -> None:
+        """Add ``pss_bytes`` and ``max_pss_bytes``: shared pages count once."""
+        pss_bytes = memory.together(self._resident(table))
+        if pss_bytes is not None:
+            self._weighed = True
+            self._max_pss_bytes = max(self._max_pss_bytes, pss_bytes)
+            figures.update(pss_bytes=pss_bytes, max_pss_bytes=self._max_pss_bytes)
+
+    def _resident(self, table: Table) -> dict[int, int]:
+        return {entry.pid: entry.rss_bytes for entry in self.processes(table)}
+
     def excess(self, table: Table, figures: dict[str, Any]) -> dict[str, int] | None:
         """By how much it is over its memory limit, counted fairly; None: it is not.
 
@@ -125,5 +152,5 @@ class Watched:
         limit = self._memory_limit_bytes
         if not limit or figures["rss_bytes"] <= limit:
             return None
-        used = memory.above(limit, {one.pid: one.rss_bytes for one in self.processes(table)})
+        used = memory.above(limit, self._resident(table))
         return None if used is None else {"used_bytes": used, "limit_bytes": limit}

@@ -91,7 +91,7 @@ def _sums(record: dict[str, Any]) -> tuple[int, ...]:
         round(1000 * elapsed_s * asked.get("cpus", 1)),
         round(1000 * (usage.get("gpu_s") or 0.0)),
         round(1000 * elapsed_s * (asked.get("gpus") or 0)),
-        round(elapsed_s * (usage.get("max_rss_bytes") or 0) / _MIB),
+        round(elapsed_s * (usage.get("max_pss_bytes") or usage.get("max_rss_bytes") or 0) / _MIB),
         round(elapsed_s * (asked.get("memory_bytes") or 0) / _MIB),
     )
 

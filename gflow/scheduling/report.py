@@ -117,6 +117,9 @@ def _with_end(sampled: dict[str, Any], end: dict[str, Any]) -> dict[str, Any]:
     if peak and (end.get("max_rss_floor") or peak > (end.get("max_rss_bytes") or 0)):
         usage["max_rss_bytes"] = peak
         usage.pop("max_rss_floor", None)
+    if "max_pss_bytes" in sampled and not end.get("max_rss_floor"):
+        # All have together what one of them had, at least; samples may have missed it.
+        usage["max_pss_bytes"] = max(sampled["max_pss_bytes"], end.get("max_rss_bytes") or 0)
     return usage
 
 

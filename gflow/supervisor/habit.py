@@ -71,7 +71,9 @@ class Habits:
         elapsed_s = max(0.0, job.finished_at - job.started_at)
         habit.runs += 1
         habit.elapsed_s = max(habit.elapsed_s, elapsed_s)
-        habit.memory_bytes = _most(habit.memory_bytes, usage.get("max_rss_bytes"))
+        habit.memory_bytes = _most(
+            habit.memory_bytes, usage.get("max_pss_bytes") or usage.get("max_rss_bytes")
+        )
         if elapsed_s >= _TELLING_S and "cpu_s" in usage:
             habit.cpus = _most(habit.cpus, usage["cpu_s"] / elapsed_s)
         gpus = job.spec.resources.gpus

@@ -230,6 +230,14 @@ def test_shared_memory_counts_once(monitor: Driver, shims: list[Shim]) -> None:
     assert "over_memory" not in seen
 
 
+def test_what_processes_have_together_is_told(monitor: Driver, shims: list[Shim]) -> None:
+    """Four readers of one array: beside the sum of what is resident, the array once."""
+    code = "import os, time\nx = b'x' * 60_000_000\nfor _ in range(2): os.fork()\ntime.sleep(99)"
+    monitor.watch(run(shims, code))
+    figures = monitor.figures(lambda one: one["processes"] == 4 and "pss_bytes" in one)
+    assert 60_000_000 < figures["max_pss_bytes"] < 120_000_000 < figures["max_rss_bytes"]
+
+
 def test_what_is_within_the_limit_is_not_told(monitor: Driver, shims: list[Shim]) -> None:
     """A job may use what it asked for."""
     pid = run(shims, "import time; x = b'x' * 50_000_000; time.sleep(99)")

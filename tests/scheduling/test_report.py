@@ -340,6 +340,17 @@ def test_peaks_never_shrink() -> None:
     assert stage.job(job).usage == {"cpu_s": 2.0, "max_rss_bytes": 50}
 
 
+def test_what_processes_had_together_is_no_less_than_what_one_had() -> None:
+    """wait4 knows the largest process exactly; a sample may have come too early."""
+    stage = Stage()
+    job = stage.run()
+    stage.started(job)
+    stage.handle(Sampled(((job, 1, {"max_rss_bytes": 900, "max_pss_bytes": 100}),)))
+    attempt = stage.job(job).attempt
+    stage.handle(Exited(job, attempt, 0, None, stage.now.wall_s, {"max_rss_bytes": 300}))
+    assert stage.job(job).usage == {"max_rss_bytes": 900, "max_pss_bytes": 300}
+
+
 def test_usage_is_saved_when_its_curve_grows() -> None:
     """Figures of every sample are shown; the disk sees those that come with a longer curve."""
     stage = Stage()
