@@ -182,7 +182,7 @@ def _details(record: Record) -> Iterator[str]:
     for key, value in rest.items():
         if _says_nothing(value) or key in ("id", "gid"):
             continue
-        yield f"  {key:<18} {_value(key, value)}"
+        yield f"  {key:<18} {worded(key, value)}"
     yield from curve.lines(series or {})
     for event in events or ():
         yield f"  {transition.sentence(event)}"
@@ -192,13 +192,16 @@ def _says_nothing(value: Any) -> bool:
     return value is None or value is False or value == [] or value == {}
 
 
-def _value(key: str, value: Any) -> str:
+def worded(key: str, value: Any) -> str:
+    """A value of a record or of a specification for people, by the unit in its name."""
     if key.endswith("_at") and isinstance(value, int | float):
         return moment(value)
     if key.endswith("_s") and isinstance(value, int | float):
         return format_duration(value) if value >= 60 else f"{value:.3g} s"
     if key.endswith("_bytes") and isinstance(value, int):
         return format_size(value)
+    if key == "umask" and isinstance(value, int):
+        return f"{value:04o}"
     if key == "signal":
         return signal_name(value)
     if key == "command" and isinstance(value, list):
@@ -207,9 +210,9 @@ def _value(key: str, value: Any) -> str:
         return escape(shlex.join(value))
     if isinstance(value, dict):
         shown = {name: item for name, item in value.items() if not _says_nothing(item)}
-        return ", ".join(f"{escape(name)}={_value(name, item)}" for name, item in shown.items())
+        return ", ".join(f"{escape(name)}={worded(name, item)}" for name, item in shown.items())
     if isinstance(value, list):
-        return ", ".join(_value("", item) for item in value if item is not None)
+        return ", ".join(worded("", item) for item in value if item is not None)
     return escape(str(value))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from gflow.api.wire import Unreachable
 from gflow.cli import sweeping
+from gflow.cli.listing import worded
 from gflow.cli.rendering import escape
 from gflow.cli.session import Session
 
@@ -35,7 +36,7 @@ def show(specs: list[dict[str, Any]], session: Session) -> int:
         print("  and so on")
     rest = {key: value for key, value in specs[0].items() if key not in _ELSEWHERE}
     for key, value in rest.items():
-        print(f"{key:<15} {escape(str(value))}")
+        print(f"{key:<15} {worded(key, value)}")
     return 0
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,13 @@ def test_a_dry_run_submits_nothing(server: RunningServer, run: Run) -> None:
     assert not server.operations.records and server.operations.calls == [("rehearse", 1)]
     answer = json.loads(run("submit", "--dry-run", "--json", "true").out)
     assert answer["accepted"] and answer["specs"][0]["command"] == ["true"]
+
+
+def test_a_dry_run_is_for_people(server: RunningServer, run: Run) -> None:
+    """Sizes, times and the umask are written as one would write them."""
+    said = run("submit", "--dry-run", "--mem", "192M", "--time", "90", "true").out
+    assert "memory_bytes=192M" in said and "1:30:00" in said
+    assert re.search(r"^umask +0[0-7]{3}$", said, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
