@@ -6,6 +6,8 @@ looks behind the seam on purpose: a count that is off shows here long before it 
 
 from __future__ import annotations
 
+from math import inf
+
 from gflow.model.job import Array, Job
 from gflow.model.state import ACTIVE, TERMINAL, State
 from gflow.scheduling import calendar, drain
@@ -204,11 +206,14 @@ def _work_conserving(core: Core) -> None:
     """What comes first and could start has been started, and nothing parked could."""
     drained = drain.barrier(core, core.now)
     barriers = [] if drained is None else [drained]
+    at_boot_s = 0.0
     if core.reserved_id is not None:
         first = core.live.item(core.reserved_id)
         if first is not None and _pending(first) and first.id not in core.live.waits:
             barrier = reserve(core, first, core.now)
-            barriers += [] if barrier is None else [barrier, *barrier.later]
+            if barrier is not None:
+                barriers += [barrier, *barrier.later]
+                at_boot_s = barrier.at_boot_s
     tried: dict[RequestClass, int] = {}
     for rank in sorted(core.queue.by_rank):
         bucket = core.queue.by_rank[rank]
@@ -222,6 +227,8 @@ def _work_conserving(core: Core) -> None:
         if any(account.refuses(bucket.key[0]) for account in bucket.accounts):
             continue
         end = core.now.boot_s + core.time_limit_s(item)
+        if end == at_boot_s == inf:
+            continue  # which of those without a limit ends first is anybody's guess
         exempt = calendar.own(core, item.spec)
         ahead = [*barriers, *calendar.barriers(core, exempt, core.now)]
         pools = [core.pool, *(one.pool for one in ahead if one.stops(end))]
