@@ -87,11 +87,16 @@ class Machine:
         return command
 
     def _check_capacity(self) -> None:
-        alive = self.alive()
+        alive = [command for command in self.alive() if not self._is_nowhere(command)]
         cards = [index for command in alive for index in command.gpu_ids]
         assert len(cards) == len(set(cards)), f"a card was given out twice: {_names(alive)}"
         cpus = sum(command.cpus for command in alive)
         assert cpus <= CPUS, f"{cpus} of {CPUS} cpus are in use: {_names(alive)}"
+
+    def _is_nowhere(self, command: Command) -> bool:
+        """Its run file was deleted before its job was saved: nobody knows what it takes."""
+        deleted = (command.job_id, command.attempt) in self._deleted
+        return deleted and ("job", command.job_id) not in self.disk.content
 
     def has_begun(self, key: Key) -> bool:
         """Whether an attempt came to exec, as far as a machine that lost power can know."""
