@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 #: Folder of gflowd, gbatch and the others.
 PROGRAMS = "BENCH_GFLOW"
 _PATIENCE_S = 60.0
@@ -112,8 +114,15 @@ class Daemon:
         self._process = None
 
     def close(self) -> None:
-        """End it and what its jobs left running."""
+        """End it and what its jobs left running, those too that it has not noted yet."""
+        children: list[psutil.Process] = []
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+            children = psutil.Process(self._process.pid).children(recursive=True)
         self.stop(signal.SIGKILL)
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
         for path in (self.data / "runners").glob("*.json"):
             with contextlib.suppress(ValueError, KeyError, ProcessLookupError):
                 os.killpg(json.loads(path.read_bytes())["pgid"], signal.SIGKILL)
