@@ -209,7 +209,7 @@ class PersisterPort(Port):
             case message.Noticed():
                 log.warning("%s", found.text)
                 if found.lasting:
-                    self.warnings.append(found.text)
+                    self._warn((found.text,))
             case message.Quarantined():
                 self.quarantined.extend(found.rows)
                 log.error("damaged rows set aside: %s", found.rows)
@@ -229,15 +229,21 @@ class PersisterPort(Port):
 
     def _on_opened(self, info: dict[str, Any]) -> None:
         self.store = info
-        self.warnings += info.get("warnings", ())
+        new = self._warn(info.get("warnings", ()))
         # For the one that replaces it.
         self.child.settings.update(device=info.get("device"), session=info.get("session", 0))
         if not self.loaded:
             return
-        for warning in info.get("warnings", ()):
+        for warning in new:
             log.error("%s", warning)
         if info.get("created"):
             self._resync()
+
+    def _warn(self, texts: Iterable[str]) -> list[str]:
+        """Keep sentences for ``status``; those that are new. Every persister says the lasting."""
+        new = [text for text in texts if text not in self.warnings]
+        self.warnings += new
+        return new
 
     # --- life -----------------------------------------------------------------------------------
 

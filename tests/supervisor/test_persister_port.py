@@ -8,6 +8,7 @@ from multiprocessing import get_context
 
 import pytest
 
+from gflow.persistence import message
 from gflow.persistence.link import Link
 from gflow.supervisor import persister_port
 from gflow.supervisor.child import Child
@@ -56,3 +57,10 @@ def test_status_tells_what_is_owed(port: PersisterPort) -> None:
     port.loop.run_until_complete(asyncio.sleep(0))
     told = port.describe()
     assert (told["seq_sent"], told["seq_durable"], told["changed"]) == (1, 0, 2)
+
+
+def test_a_warning_is_kept_once(port: PersisterPort) -> None:
+    """Every persister that takes over says again what it found when it opened the store."""
+    for _ in range(2):
+        port._handle(message.Opened({"warnings": ["it is on a network file system"]}))
+    assert port.warnings == ["it is on a network file system"]
