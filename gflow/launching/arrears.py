@@ -15,7 +15,7 @@ from collections import deque
 from gflow.launching.journal import Journal
 
 #: How long an exit may wait for the store.
-_PATIENCE_S = 0.05
+_PATIENCE_S = 0.1
 
 
 class Arrears:

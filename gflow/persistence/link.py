@@ -22,13 +22,16 @@ from gflow.persistence.watchdog import Health, Watchdog
 
 #: Queries that may be open at once; each is answered with at most one page.
 MAX_QUERIES = 256
+#: A timer may fire before its time, by the resolution of the loop's clock.
+_EARLY_S = 1e-6
 
 
 class Link:
     """One batch in flight, everything else in line.
 
-    ``encode`` gives a key's newest record (None deletes it). ``gather_s``: with relaxed durability,
-    changes wait up to so long for company; 0 commits as fast as answers return.
+    ``encode`` gives a key's newest record (None deletes it). ``gather_s``:
+    changes wait up to so long for company, unless there is a ``flush``; 0 commits as fast as
+    answers return.
     """
 
     def __init__(
@@ -171,13 +174,13 @@ class Link:
             return True
         if self._gathering_since_s is None:
             self._gathering_since_s = now_s
-        if now_s - self._gathering_since_s < self._gather_s:
+        if now_s + _EARLY_S < self._gathering_since_s + self._gather_s:
             return False
-        self._gathering_since_s = None
         self._drain_to = self._backlog.position
         return True
 
     def _next_batch(self, now_s: float) -> bytes:
+        self._gathering_since_s = None
         items = self._batch.frame(self._backlog)
         self.seq_sent += 1
         self._in_flight = self.seq_sent

@@ -43,9 +43,13 @@ class PersisterPort(Port):
         loop: asyncio.AbstractEventLoop,
         link: Link,
         resync: Callable[[], None],
+        *,
+        patient: bool = False,
     ) -> None:
         super().__init__(child, loop)
         self.link = link
+        #: Who waits for a commit gathers company as well: the disk is to be spared.
+        self._patient = patient
         #: What the persister said about the store when it opened it.
         self.store: dict[str, Any] = {}
         #: What people must know of the store as long as we live: sentences.
@@ -135,6 +139,9 @@ class PersisterPort(Port):
         """Whether everything up to ``position`` was committed in time."""
         if self.link.durable >= position:
             return True
+        if not self._patient:
+            self.link.flush()
+            self.pump_soon()
         future: asyncio.Future[bool] = self.loop.create_future()
         self._waiter_count += 1
         heapq.heappush(self._waiters, (position, self._waiter_count, future))

@@ -58,6 +58,8 @@ log = logging.getLogger("gflow")
 
 #: Timers are looked at this often at least: the wall clock may be set.
 _LONGEST_SLEEP_S = 30.0
+#: Changes that nobody waits for gather for so long: many short jobs share a transaction.
+_GATHER_S = 0.02
 #: Objects admitted between two freezes of the collector.
 _FREEZE_EVERY = 10_000
 
@@ -86,9 +88,11 @@ class Reactor:
         self.feed = Feed(start_id)
         self.blobs = Blobs(config["limits"]["blob_bytes"])
         relaxed = config["persistence"]["durability"] == "relaxed"
-        gather_s = config["persistence"]["save_interval_s"] if relaxed else 0.0
+        gather_s = config["persistence"]["save_interval_s"] if relaxed else _GATHER_S
         link = Link(self._record, gather_s=gather_s)
-        self.persister = PersisterPort(children["persister"], loop, link, self._resync)
+        self.persister = PersisterPort(
+            children["persister"], loop, link, self._resync, patient=relaxed
+        )
         self.persister.on_acked = self._on_acked
         self.attempts = Attempts(self)
         self.launcher = LauncherPort(

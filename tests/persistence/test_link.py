@@ -265,6 +265,17 @@ def test_a_flush_ends_the_gathering() -> None:
     assert len(batch(link).items) == 1
 
 
+def test_nothing_is_due_after_a_flush_while_changes_gathered() -> None:
+    """Who asks when to ask again is not told a moment that is over, again and again."""
+    link = link_of({}, gather_s=2.0)
+    link.add([("use", 1)])
+    assert link.next_frame(10.0) is None
+    link.flush()
+    ack(link, batch(link, 10.5), 11.0)
+    assert link.next_frame(11.0) is None
+    assert link.due_at_s() is None
+
+
 def test_a_batch_older_than_two_seconds_lags() -> None:
     """The verdict is lagging from 2 s on, and ok again after the answer."""
     link = link_of({})

@@ -42,6 +42,27 @@ def test_waiting_for_a_commit_ends_with_the_time(port: PersisterPort) -> None:
     assert port.link.changed == 1
 
 
+@pytest.mark.parametrize("patient", [False, True])
+def test_what_somebody_waits_for_is_sent_at_once(patient: bool) -> None:
+    """The rest waits for company, and so does all of it where the disk is spared."""
+    child = Child("mute", mute.main, {})
+    child.fork(get_context("fork"))
+    loop = asyncio.new_event_loop()
+    link = Link(lambda key: {"id": key[1]}, gather_s=60.0)
+    made = PersisterPort(child, loop, link, lambda: None, patient=patient)
+    assert list(made.rows()) == []
+    made.attach()
+    position = made.add([("job", 1)])
+    loop.run_until_complete(asyncio.sleep(0))
+    assert link.seq_sent == 0
+    assert loop.run_until_complete(made.durable(position, 0.05)) is False
+    assert link.seq_sent == (0 if patient else 1)
+    made.closing = True
+    child.send_signal(9)
+    child.reap()
+    loop.close()
+
+
 def test_end_counts_what_was_not_saved(
     port: PersisterPort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
