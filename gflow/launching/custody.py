@@ -6,6 +6,7 @@ shim was killed; here they are watched in turn, by pidfd.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import select
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from gflow.launching import follower, shim, tree
+from gflow.launching import follower, protocol, shim, tree
 from gflow.launching.adoption import Verdict
 from gflow.launching.line import LauncherEnd
 from gflow.launching.place import Place
@@ -160,7 +161,7 @@ class Custody:
             if attempt.kill_at_s > now_s:
                 self.impatient_at_s = min(self.impatient_at_s, attempt.kill_at_s)
                 continue
-            begun = attempt.command is not None or attempt.follows
+            begun = attempt.follows or self._command(attempt) is not None
             self._hurry(attempt, signal.SIGINT if begun else signal.SIGKILL)
             attempt.kill_at_s = None
 
@@ -169,12 +170,19 @@ class Custody:
         _send_signal(attempt.handle.pidfd, number)
         _send_signal(attempt.handle.pidfd, signal.SIGCONT)  # the job may have stopped its shim
 
+    def _command(self, attempt: Attempt) -> Identity | None:
+        """The command's identity; its shim may have written it down and not told it yet."""
+        if attempt.command is None and (finding := Survey(self._place).one(*attempt.key)):
+            attempt.command = finding.command
+        return attempt.command
+
     def signal_command(self, key: Key, number: int) -> None:
         """Send a signal to the command alone."""
         attempt = self._attempts.get(key)
-        if attempt is None or attempt.command is None:
+        command = None if attempt is None else self._command(attempt)
+        if command is None:
             return
-        fd = identity.open_pidfd(*attempt.command)
+        fd = identity.open_pidfd(*command)
         if fd is not None:
             _send_signal(fd, number)
             os.close(fd)
@@ -203,31 +211,32 @@ class Custody:
             # Its exit was told to a launcher that is dead; the run file knows it.
             self.tell_truth(key)
             return
-        if what == "started":
-            report["boot_id"] = self._place.boot_id
+        started = report if what == "started" else report.get("start")
+        if started is not None:
+            started["boot_id"] = self._place.boot_id
         if attempt is not None:
-            if what == "started":
-                pid, ticks = report["process"]
+            if started is not None:
+                pid, ticks = started["process"]
                 attempt.command = (pid, ticks)
-            elif what == "exited":
+            if what == "exited":
                 attempt.exit_told = True
                 attempt.end_told = report["gone"]
-            elif what != "trouble":
+            elif what not in ("started", "trouble"):
                 attempt.end_told = True
         self._send(report)
 
     def _on_line(self, attempt: Attempt) -> None:
-        """The shim has done its work and could do more, or it leaves."""
+        """The shim reports, or has done its work and could do more, or it leaves."""
         handle = attempt.handle
-        assert handle.line is not None
-        idle = handle.line.hear()
-        if idle is None:
-            return
-        if not idle:
+        try:
+            idle = self._hear(attempt)
+        except EOFError:
+            assert handle.line is not None
             self._unwatch(handle.line.detach())
             handle.line = None
             return  # its end is seen by its pidfd
-        self._read_reports()
+        if not idle:
+            return
         self._release(attempt)
         if attempt.signalled:
             self._pool.dismiss(handle)  # a signal about this attempt may have come too late for it
@@ -236,13 +245,27 @@ class Custody:
         if not attempt.end_told:
             self._tell_end(attempt)
 
+    def _hear(self, attempt: Attempt) -> bool | None:
+        """Take in what the shim says on its line; whether it is idle. None: it says nothing."""
+        assert attempt.handle.line is not None
+        said = attempt.handle.line.hear()
+        if said is None:
+            return None
+        report, idle = said
+        if report:
+            self.pass_on(attempt.key, protocol.decode(report))
+        return idle
+
     def _on_end(self, attempt: Attempt) -> None:
         """The shim is gone: usually it had said all there is to say."""
-        self._read_reports()
-        self._release(attempt)
         handle = attempt.handle
         if handle.line is not None:
+            with contextlib.suppress(EOFError):
+                while self._hear(attempt) is not None:
+                    pass
             self._unwatch(handle.line.detach())
+        self._read_reports()
+        self._release(attempt)
         self._unwatch(handle.pidfd)
         status = os.waitpid(handle.pid, 0)[1] if attempt.own else None
         if attempt.end_told:

@@ -86,6 +86,11 @@ class Journal:
             for phase, facts in unwritten:
                 self.note(phase, facts)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the full disk has not taken a line yet."""
+        return bool(self._unwritten)
+
     def is_forgotten(self) -> bool:
         """Whether nobody needs the file any more: the attempt's final record is durable."""
         return not runfile.is_at(self._fd, self._path)

@@ -1,4 +1,4 @@
-"""The line between a launcher and a shim: a socket on which an idle shim takes its next order.
+"""The line between a launcher and a shim: reports one way, and the order for an idle shim back.
 
 An order travels with the lock that a newborn shim inherits: as long as it is on its way, the lock
 on the state folder is held (unix(7), SCM_RIGHTS), so that a new supervisor waits for it as well.
@@ -20,7 +20,10 @@ from gflow.launching.order import Order
 #: An order above this is for a new shim: it might not fit into the socket at once.
 LARGEST_ORDER_BYTES = 1 << 16
 _FD = struct.Struct("i")
+#: Behind a report, which is one line and may be empty.
 _IDLE = b"idle"
+#: Reports are made to fit into a FIFO as well.
+_LONGEST_BYTES = select.PIPE_BUF + len(_IDLE)
 _LONGEST_WAIT_MS = 3_600_000.0
 
 
@@ -63,24 +66,32 @@ class LauncherEnd:
             return False
         return True
 
-    def hear(self) -> bool | None:
-        """True: the shim is idle; None: nothing was said; False: nothing will be said any more."""
+    def hear(self) -> tuple[bytes, bool] | None:
+        """A report (or none: empty), and whether the shim is idle from now on.
+
+        None: nothing was said. Raises EOFError: nothing will be said any more.
+        """
         try:
-            return self._socket.recv(len(_IDLE)) == _IDLE
+            said = self._socket.recv(_LONGEST_BYTES)
         except BlockingIOError:
             return None
         except OSError:
-            return False
+            said = b""
+        if not said:
+            raise EOFError
+        report, _, idle = said.partition(b"\n")
+        return report, idle == _IDLE
 
 
 class ShimEnd:
     """Waits for orders. Not for a shim that is busy: that hears signals only."""
 
-    __slots__ = ("_signals", "_socket")
+    __slots__ = ("_idle_told", "_signals", "_socket")
 
     def __init__(self, end: _socket.socket) -> None:
         self._socket = end
         self._signals = -1
+        self._idle_told = False
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -88,17 +99,37 @@ class ShimEnd:
     def close(self) -> None:
         self._socket.close()
 
+    def say(self, report: bytes, *, idle: bool) -> bool:
+        """Send a report; with ``idle`` the launcher may count on this shim from now on.
+
+        False: the launcher is gone, or has no line to this shim. Raises BlockingIOError: it is
+        stopped, and has not read what was said before.
+        """
+        try:
+            flags = _socket.MSG_NOSIGNAL | _socket.MSG_DONTWAIT
+            self._socket.send(report + b"\n" + _IDLE if idle else report, flags)
+        except BlockingIOError:
+            raise
+        except OSError:
+            return False
+        self._idle_told = idle
+        return True
+
     def take(
         self, launcher: int, ending: Iterable[signal.Signals], arrears: Arrears
     ) -> Handed | None:
-        """Say that this shim is idle and wait for an order. None: it is to end.
+        """Say that this shim is idle, unless that was said, and wait for an order.
+
+        None: it is to end.
 
         That is when the launcher (a pid) is gone, when it hangs up, or when one of the blocked
         signals in ``ending`` comes while there is no order; with one, the signal is about it. What
         is in ``arrears`` is settled meanwhile.
         """
         try:
-            self._socket.send(_IDLE, _socket.MSG_NOSIGNAL)
+            if not self._idle_told:
+                self._socket.send(b"\n" + _IDLE, _socket.MSG_NOSIGNAL)
+            self._idle_told = False
             if self._signals < 0:
                 self._signals = prctl.signal_fd(ending)
             poll = select.poll()

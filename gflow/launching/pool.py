@@ -90,7 +90,10 @@ class Pool:
             self._watch(handle.line.fileno(), lambda: self._on_end_of_line(handle))
 
     def _on_end_of_line(self, handle: Handle) -> None:
-        if handle.line is not None and handle.line.hear() is False:
+        try:
+            if handle.line is not None:
+                handle.line.hear()
+        except EOFError:
             self._hang_up(handle)
 
     def _hang_up(self, handle: Handle) -> None:

@@ -1,4 +1,4 @@
-"""What shims tell the launcher, through a FIFO that outlives every launcher: both of its ends."""
+"""What shims tell the launcher: on their line, or through a FIFO that outlives every launcher."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gflow.launching import protocol
+from gflow.launching.line import ShimEnd
 from gflow.launching.place import Place
 from gflow.launching.protocol import Message
 
@@ -17,26 +18,42 @@ _READ_BYTES = 1 << 16
 
 
 class Reporter:
-    """Sends lines to whichever launcher listens; the run file tells those that come later.
+    """Sends reports to whichever launcher listens; the run file tells those that come later.
 
-    The FIFO is open only while something is written, so that nothing of the scheduler's stays open
-    in a shim. A line is written whole or not at all (pipe(7), PIPE_BUF).
+    A shim has a line to the launcher that forked it, as long as that lives; everybody else, and
+    afterwards, takes the FIFO. That is open only while something is written, so that nothing of the
+    scheduler's stays open. A report is written whole or not at all (pipe(7), PIPE_BUF).
     """
 
-    def __init__(self, path: str, job_id: int, attempt: int) -> None:
+    def __init__(self, path: str, job_id: int, attempt: int, line: ShimEnd | None = None) -> None:
         self._path = path
+        self._line = line
         self._about = {"job_id": job_id, "attempt": attempt}
-        #: Lines that the full FIFO of a stopped launcher did not take.
+        #: Reports that a stopped launcher has no room for.
         self.waiting: deque[bytes] = deque()
 
-    def send(self, what: str, facts: dict[str, Any]) -> None:
-        line = protocol.encode({"t": what, **self._about, **facts}) + b"\n"
-        assert len(line) <= select.PIPE_BUF, "a report must be written whole"
-        self.waiting.append(line)
-        self.flush()
+    def send(self, what: str, facts: dict[str, Any], *, idle: bool = False) -> None:
+        """``idle``: the sender waits for an order on its line from now on, if that takes it."""
+        report = protocol.encode({"t": what, **self._about, **facts})
+        assert len(report) < select.PIPE_BUF, "a report must be written whole"
+        self.waiting.append(report)
+        self.flush(idle=idle)
 
-    def flush(self) -> None:
-        """Write what the FIFO takes now. With no launcher alive nothing needs to be said."""
+    def flush(self, *, idle: bool = False) -> None:
+        """Say what there is room for. With no launcher alive nothing needs to be said."""
+        while self.waiting and self._line is not None:
+            try:
+                said = self._line.say(self.waiting[0], idle=idle and len(self.waiting) == 1)
+            except BlockingIOError:
+                return
+            if said:
+                self.waiting.popleft()
+            else:
+                self._line = None
+        if self.waiting:
+            self._flush_to_fifo()
+
+    def _flush_to_fifo(self) -> None:
         try:
             fd = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
@@ -44,7 +61,7 @@ class Reporter:
             return
         try:
             while self.waiting:
-                os.write(fd, self.waiting[0])
+                os.write(fd, self.waiting[0] + b"\n")
                 self.waiting.popleft()
         except OSError as error:
             if error.errno != errno.EAGAIN:

@@ -38,7 +38,7 @@ def start(
     *,
     env: bytes | None,
     script: bytes | None,
-    record: Mapping[str, Any],
+    record: bytes,
     grace_period_s: float,
     max_output_bytes: int = 0,
     variables: dict[str, str] | None = None,
@@ -50,8 +50,8 @@ def start(
     """Start an attempt. Sending it again is harmless: the launcher tells how the first one went.
 
     ``env`` and ``script`` are the blobs that the spec names (zlib-compressed); ``record`` is the
-    job's record, given back by ``found``; ``grace_period_s`` and ``max_output_bytes`` (0: any
-    amount) count unless the spec has its own.
+    job's record as JSON, given back by ``found``; ``grace_period_s`` and ``max_output_bytes`` (0:
+    any amount) count unless the spec has its own.
     ``prolog`` and ``epilog`` are programs of the administrator, run around the command;
     ``watchers`` are users who may look at its terminal, if it has one.
     """
@@ -89,7 +89,7 @@ def start(
         # Most jobs have little of the rest, and it is encoded or decoded four times for a start.
         **{name: value for name, value in chosen.items() if value or type(value) is int},
     }
-    return protocol.pack(message, (env, script, protocol.encode(record)))
+    return protocol.pack(message, (env, script, record))
 
 
 def _as_submitted(spec: Spec) -> Message:
@@ -279,17 +279,19 @@ def _process(report: Message, name: str) -> Process | None:
 
 
 def _started(report: Message) -> list[event.Event]:
-    shim, process = _process(report, "shim"), _process(report, "process")
+    return [_start_of(report, report)]
+
+
+def _start_of(report: Message, facts: Message) -> event.Event:
+    shim, process = _process(facts, "shim"), _process(facts, "process")
     assert shim is not None and process is not None
-    return [
-        event.Started(
-            *_key(report),
-            shim=shim,
-            process=process,
-            started_at=report["started_at"],
-            started_boot_s=report["started_boot_s"],
-        )
-    ]
+    return event.Started(
+        *_key(report),
+        shim=shim,
+        process=process,
+        started_at=facts["started_at"],
+        started_boot_s=facts["started_boot_s"],
+    )
 
 
 def _start_failed(report: Message) -> list[event.Event]:
@@ -307,7 +309,12 @@ def _exited(report: Message) -> list[event.Event]:
         finished_at=report["finished_at"],
         usage=report.get("usage"),
     )
-    return [exited, event.Gone(*_key(report))] if report.get("gone") else [exited]
+    events: list[event.Event] = [exited]
+    if "start" in report:  # it ended so soon that both are told together
+        events.insert(0, _start_of(report, report["start"]))
+    if report.get("gone"):
+        events.append(event.Gone(*_key(report)))
+    return events
 
 
 def _gone(report: Message) -> list[event.Event]:

@@ -59,6 +59,8 @@ _LONGEST_WAIT_S = 3600.0
 _SHORT_CPU_S = 0.05
 #: A process that has grown by this would keep memory for nothing.
 _LARGEST_GROWTH_BYTES = 4 << 20
+#: A command that ends within this time is told of once: its start together with its end.
+_MOMENT_S = 0.01
 #: When a stopped launcher's full FIFO is tried again.
 _REPORT_AGAIN_S = 0.1
 
@@ -83,10 +85,10 @@ def _serve(
     largest_bytes = usage.own_peak_bytes() + _LARGEST_GROWTH_BYTES
     arrears = Arrears()
     while True:
-        shim = Shim(order, place, itself, arrears)
+        shim = Shim(order, place, itself, arrears, line, largest_bytes)
         code = shim.live(conditions, lock_fd)
         handed = None
-        if shim.as_good_as_new and usage.own_peak_bytes() <= largest_bytes:
+        if shim.as_good_as_new:
             child.set_title("shim")
             arrears.release()
             handed = line.take(launcher, _ASKED_TO_END, arrears)
@@ -111,17 +113,29 @@ class Shim:
     """One attempt, from its order to the last of its processes."""
 
     def __init__(
-        self, order: Order, place: Place, itself: list[int | None], arrears: Arrears
+        self,
+        order: Order,
+        place: Place,
+        itself: list[int | None],
+        arrears: Arrears,
+        line: ShimEnd,
+        largest_bytes: int,
     ) -> None:
-        """``itself``: identity of this process. ``arrears``: exits of its earlier attempts."""
+        """``itself``: identity of this process. ``arrears``: exits of its earlier attempts.
+
+        With a peak above ``largest_bytes`` it takes no other attempt.
+        """
         self._order = order
         self._place = place
         self._journal = Journal(place.run_path(order.job_id, order.attempt), order.spare)
         self._identity = itself
         self._arrears = arrears
         self._ledger = Ledger(place)
-        self._reporter = Reporter(place.reports, order.job_id, order.attempt)
+        self._largest_bytes = largest_bytes
+        self._reporter = Reporter(place.reports, order.job_id, order.attempt, line)
         self._command = -1
+        #: What is to be told of its start; None: it was told, or there is nothing yet.
+        self._started: Facts | None = None
         self._oom_kills: int | None = None
         self._exited = False
         self._exit_code: int | None = None
@@ -214,7 +228,7 @@ class Shim:
             "started_boot_s": time.clock_gettime(time.CLOCK_BOOTTIME),
         }
         self._journal.note("started", facts)
-        self._reporter.send("started", {"shim": self._identity, **facts})
+        self._started = {"shim": self._identity, **facts}
 
     def _prologue(self) -> None:
         order = self._order
@@ -271,7 +285,10 @@ class Shim:
     def _follow(self) -> None:
         """Until nothing is left: reap, report the command's end, end the rest of the tree."""
         grace_period_s = self._order.grace_period_s
+        if self._terminal is None:
+            signal.sigtimedwait((signal.SIGCHLD,), _MOMENT_S)
         while self._reap():
+            self._tell_start()
             if self._exited and not self._order.linger and not self._ending.begun:
                 self._ending.begin(grace_period_s)
             received = self._wait()
@@ -326,10 +343,17 @@ class Shim:
             self._report_exit(*ended)
         return left
 
+    def _tell_start(self) -> None:
+        if self._started is not None:
+            self._reporter.send("started", self._started)
+            self._started = None
+
     def _report_exit(self, status: int, spent: resource.struct_rusage) -> None:
         """Tell it first, then make it last."""
         self._exit_code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
         self._signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        told: Facts = {} if self._started is None else {"start": self._started}
+        self._started = None
         facts: Facts = {
             "exit_code": self._exit_code,
             "signal": self._signal,
@@ -345,7 +369,8 @@ class Shim:
             if group is not None and group.limited:
                 facts["usage"]["memory_limit_bytes"] = self._order.memory_bytes
         self._journal.note("exit", facts)
-        self._reporter.send("exited", facts)
+        self.as_good_as_new = self._gone_told and self._is_unchanged()
+        self._reporter.send("exited", facts | told, idle=self.as_good_as_new)
         if not self._gone_told:
             self._journal.sync()  # else later: the end is near
 
@@ -382,11 +407,17 @@ class Shim:
             self._reporter.flush()
         if self._terminal is not None:
             self._terminal.close(self._exit_code, self._signal)
-        self.as_good_as_new = not (
+        self.as_good_as_new = not self._reporter.waiting and (
+            self.as_good_as_new or self._is_unchanged()
+        )
+
+    def _is_unchanged(self) -> bool:
+        return not (
             self._altered
             or self._ending.begun
-            or self._reporter.waiting
+            or self._journal.is_behind
             or usage.children_cpu_s() > _SHORT_CPU_S
+            or usage.own_peak_bytes() > self._largest_bytes
         )
 
     def _clean_up(self) -> None:

@@ -78,7 +78,7 @@ def verify(item: Item) -> None:
 
 
 def encode_json(value: Any) -> bytes:
-    """JSON bytes of a value that is not a record (settings, marker, cursors)."""
+    """JSON bytes of a value that is not to be stored under a key (marker, run files)."""
     return orjson.dumps(value)
 
 

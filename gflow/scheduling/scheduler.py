@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gflow.errors import Refused
@@ -150,10 +150,16 @@ class Scheduler:
         Raises :class:`gflow.errors.Refused` for a request that cannot be granted; nothing has
         changed then.
         """
+        return self.handle_all((event,), now)
+
+    def handle_all(self, events: Sequence[Event], now: Instant) -> list[Action]:
+        """As ``handle``, for events that are no requests: all that one report says."""
         core = self._core
         core.again = False
         core.now = now
-        actions = _HANDLERS[type(event)](core, event, now)
+        actions: list[Action] = []
+        for event in events:
+            actions += _HANDLERS[type(event)](core, event, now)
         if core.ready:
             actions += settling.wake(core, now)
         actions += settling.settle(core, now)

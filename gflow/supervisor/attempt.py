@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gflow.errors import Refused
@@ -93,17 +93,15 @@ class Attempts:
             and bool(self._reactor.cards.uuids(job.gpu_ids))
         )
 
-    def _settle(self, report: Message, events: Iterable[Event]) -> None:
-        position = 0
-        for event in events:
-            position = self._reactor.step(event)
-        self._after_report(report, position or self._reactor.persister.link.add(()))
+    def _settle(self, report: Message, events: Sequence[Event]) -> None:
+        position = self._reactor.step(*events) if events else self._reactor.persister.link.add(())
+        self._after_report(report, position)
 
     def _after_report(self, report: Message, position: int) -> None:
         job_id, attempt = report["job_id"], report["attempt"]
         job = self._reactor.scheduler.job(job_id)
         if job is not None and job.attempt == attempt and job.state in ACTIVE:
-            if report["t"] in ("started", "found"):
+            if report["t"] in ("started", "found") or "start" in report:
                 self._keep_suspended_or_going(report, job)
                 self._reactor.monitor.watch(job)
                 if self._reactor.gpu is not None:

@@ -42,6 +42,8 @@ class MonitorPort(Port):
         self.figures: dict[str, Any] = {}
         #: Attempts that the monitor is yet to be told of, and what.
         self._new: dict[tuple[int, int], dict[str, Any]] = {}
+        #: Attempts that it was told to watch.
+        self._told: set[tuple[int, int]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self, job: Job) -> None:
@@ -63,7 +65,10 @@ class MonitorPort(Port):
 
     def unwatch(self, job_id: int, attempt: int) -> None:
         """The attempt is over."""
-        if self._new.pop((job_id, attempt), None) is None:
+        key = (job_id, attempt)
+        self._new.pop(key, None)
+        if key in self._told:
+            self._told.remove(key)
             self._tell(t="unwatch", job_id=job_id, attempt=attempt)
 
     def claim(self, names: list[str]) -> None:
@@ -82,6 +87,7 @@ class MonitorPort(Port):
     def _tell_new(self) -> None:
         self._timer = None
         new, self._new = self._new, {}
+        self._told.update(new)
         for message in new.values():
             self._tell(**message)
 
@@ -109,6 +115,7 @@ class MonitorPort(Port):
 
     def on_replaced(self) -> None:
         """Tell the new one everything."""
+        self._told.clear()
         wanted, self._wanted = self._wanted, []
         self.claim(wanted)
         for job in self._active():

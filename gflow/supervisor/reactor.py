@@ -33,6 +33,7 @@ from gflow.model.job import Job, Spec
 from gflow.model.record import Key, Record
 from gflow.model.resources import Capacity, Card
 from gflow.model.state import LIVE, TERMINAL, Instant, State
+from gflow.persistence import codec
 from gflow.persistence.link import Link
 from gflow.scheduling.scheduler import Scheduler
 from gflow.supervisor import clock, machine
@@ -212,12 +213,13 @@ class Reactor:
 
     # --- into the core --------------------------------------------------------------------------
 
-    def step(self, event: Event) -> int:
+    def step(self, *events: Event) -> int:
         """Tell the core what happened and carry out what follows. Raises Refused.
 
         Returns the position that must be durable for the change to be so.
         """
-        return self.finish(*self.decide(event))
+        actions = self.scheduler.handle_all(events, clock.now())
+        return self.finish(actions, self.scheduler.take_changes())
 
     def decide(self, event: Event) -> tuple[list[Action], list[Key]]:
         """The core's actions and changed keys, nothing of it carried out yet."""
@@ -441,7 +443,7 @@ class Reactor:
             order,
             env=None if spec.env is None else self.blobs.get(spec.env),
             script=None if spec.script is None else self.blobs.get(spec.script),
-            record=self.scheduler.job_record(order.job_id),
+            record=codec.encode_json(self.scheduler.job_record(order.job_id)),
             grace_period_s=self.config["scheduler"]["grace_period_s"],
             max_output_bytes=self.config["limits"]["max_output_bytes"] or 0,
             prolog=self.config["hooks"]["prolog"],

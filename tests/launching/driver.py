@@ -146,6 +146,9 @@ class Driver:
             raise AssertionError(f"the launcher ended; heard {self.messages}") from None
         for frame in frames:
             message, blobs = protocol.unpack(frame)
+            if start := message.pop("start", None):  # told with an end that came at once
+                about = {name: message[name] for name in ("job_id", "attempt")}
+                self.messages.append({"t": "started", **about, **start})
             if message["t"] != "heartbeat":
                 self.messages.append({**message, "content": blobs[0] if blobs else None})
 

@@ -198,7 +198,7 @@ def test_a_signal_may_come_after_the_attempt(tmp_path: Path, asked: bool) -> Non
     attempt = custody.adopt((1, 1), Handle(os.getpid(), os.pidfd_open(os.getpid()), ours))
     attempt.signalled = asked
     custody.pass_on((1, 1), {"t": "exited", "job_id": 1, "attempt": 1, "gone": True})
-    os.write(theirs.fileno(), b"idle")
+    os.write(theirs.fileno(), b"\nidle")
     watched[ours.fileno()]()
     taken = pool.hand({"t": "start", "job_id": 2, "attempt": 1}, (None, None, b"{}"), None)
     assert (taken is None) is asked

@@ -23,7 +23,7 @@ def order(*command: str, **fields: object) -> Start:
 
 def start(launcher: Driver, *command: str, **fields: object) -> None:
     frame = request.start(
-        order(*command, **fields), env=None, script=None, record={"id": 1}, grace_period_s=5.0
+        order(*command, **fields), env=None, script=None, record=b"{}", grace_period_s=5.0
     )
     launcher.send(frame)
 
@@ -49,7 +49,7 @@ def test_a_failed_start_is_an_event(launcher: Driver) -> None:
 def test_the_specs_grace_period_counts(launcher: Driver) -> None:
     """The configured one is for specs without one."""
     frame = request.start(
-        order("true", grace_period_s=2.0), env=None, script=None, record={}, grace_period_s=5.0
+        order("true", grace_period_s=2.0), env=None, script=None, record=b"{}", grace_period_s=5.0
     )
     header, _ = protocol.unpack(frame)
     assert header["grace_period_s"] == 2.0
