@@ -74,9 +74,9 @@ class Attempt:
 class Custody:
     """All attempts under watch.
 
-    ``watch`` and ``unwatch`` (which closes) are the launcher's loop; ``read_reports`` takes in what
-    shims have said so far, because their last words may be there when their death is noticed. Shims
-    that have done their work go to the ``pool``.
+    ``watch`` and ``unwatch`` (which closes) are the launcher's loop; ``forward`` passes a report on
+    as it came; ``read_reports`` takes in what shims have said so far, because their last words may
+    be there when their death is noticed. Shims that have done their work go to the ``pool``.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class Custody:
         watch: Callable[[int, Callable[[], None]], None],
         unwatch: Callable[[int], None],
         send: Callable[[Message], None],
+        forward: Callable[[bytes], None],
         read_reports: Callable[[], None],
     ) -> None:
         self._place = place
@@ -94,6 +95,7 @@ class Custody:
         self._watch = watch
         self._unwatch = unwatch
         self._send = send
+        self._forward = forward
         self._read_reports = read_reports
         self._attempts: dict[Key, Attempt] = {}
         #: Attempts for which no process could be had to follow them, and the grace period of a kill
@@ -203,18 +205,16 @@ class Custody:
 
     # --- what shims say ---
 
-    def pass_on(self, key: Key, report: Message) -> None:
-        """Tell the supervisor, and remember what has been told."""
+    def pass_on(self, key: Key, report: Message, line: bytes) -> None:
+        """Tell the supervisor, and remember what has been told. ``line``: the report as it came."""
         attempt = self._attempts.get(key)
         what = report["t"]
         if what == "gone" and (attempt is None or not attempt.exit_told):
             # Its exit was told to a launcher that is dead; the run file knows it.
             self.tell_truth(key)
             return
-        started = report if what == "started" else report.get("start")
-        if started is not None:
-            started["boot_id"] = self._place.boot_id
         if attempt is not None:
+            started = report if what == "started" else report.get("start")
             if started is not None:
                 pid, ticks = started["process"]
                 attempt.command = (pid, ticks)
@@ -223,7 +223,7 @@ class Custody:
                 attempt.end_told = report["gone"]
             elif what not in ("started", "trouble"):
                 attempt.end_told = True
-        self._send(report)
+        self._forward(line)
 
     def _on_line(self, attempt: Attempt) -> None:
         """The shim reports, or has done its work and could do more, or it leaves."""
@@ -253,7 +253,7 @@ class Custody:
             return None
         report, idle = said
         if report:
-            self.pass_on(attempt.key, protocol.decode(report))
+            self.pass_on(attempt.key, protocol.decode(report), report)
         return idle
 
     def _on_end(self, attempt: Attempt) -> None:

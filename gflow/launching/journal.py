@@ -22,6 +22,8 @@ class Journal:
         self._name = os.path.basename(path)
         self._spare = spare
         self._fd = -1
+        #: Device and inode.
+        self._inode = (-1, -1)
         #: Lines that the full disk did not take.
         self._unwritten: list[tuple[str, Facts]] = []
 
@@ -29,13 +31,17 @@ class Journal:
         """Make the file. False: it is there already. Raises CannotStart."""
         try:
             self._fd = runfile.create(self._path, self._spare)
+            status = os.fstat(self._fd)
+            self._inode = status.st_dev, status.st_ino
         except FileExistsError:
             return False
         except OSError as error:
             raise self._cannot_start(error) from None
         return True
 
-    def claim(self, phase: str, facts: Facts, record: bytes | None = None) -> None:
+    def claim(
+        self, phase: str, facts: Facts, record: bytes | None = None, then: str | None = None
+    ) -> None:
         """A line without which the command must not start. Raises CannotStart.
 
         Neither must it when the file was deleted: who looked for the attempt meanwhile saw nothing.
@@ -43,7 +49,7 @@ class Journal:
         try:
             if not os.fstat(self._fd).st_nlink:
                 raise FileNotFoundError(errno.ENOENT, "it was deleted")
-            runfile.append(self._fd, self._name, phase, facts, record)
+            runfile.append(self._fd, self._name, phase, facts, record, then)
         except OSError as error:
             raise self._cannot_start(error) from None
 
@@ -93,7 +99,11 @@ class Journal:
 
     def is_forgotten(self) -> bool:
         """Whether nobody needs the file any more: the attempt's final record is durable."""
-        return not runfile.is_at(self._fd, self._path)
+        try:
+            status = os.stat(self._path)
+        except FileNotFoundError:
+            return True
+        return (status.st_dev, status.st_ino) != self._inode
 
     def close(self) -> None:
         """Give up the lock: this process is no sign of life of the attempt any more."""

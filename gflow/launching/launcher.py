@@ -94,6 +94,7 @@ class Launcher:
             watch=self._watch,
             unwatch=self._unwatch,
             send=self._send,
+            forward=self._forward,
             read_reports=self._reports.read,
         )
         self._reports.deliver = self._custody.pass_on
@@ -163,6 +164,10 @@ class Launcher:
         """Goes out at the end of the turn, with all that is said in it."""
         self._channel.queue(protocol.pack(header, blobs))
 
+    def _forward(self, line: bytes) -> None:
+        """The same with a report as it came."""
+        self._channel.queue(line)
+
     def _say_all(self) -> None:
         """What the pipe takes; ask to be told when it takes more, as long as there is more."""
         self._channel.flush()
@@ -174,17 +179,23 @@ class Launcher:
     def _serve_channel(self) -> None:
         for frame in self._channel.receive():
             message, blobs = protocol.unpack(frame)
+            self._handle(message, blobs, frame)
+
+    def _handle(self, message: Message, blobs: list[bytes | None], frame: bytes) -> None:
+        if message["t"] == "start":
+            self._on_start(message, blobs, frame)
+        else:
             _HANDLERS[message["t"]](self, message, blobs)
 
-    def _on_start(self, message: Message, blobs: list[bytes | None]) -> None:
-        """An idle shim gets it, else a new one."""
+    def _on_start(self, message: Message, blobs: list[bytes | None], frame: bytes) -> None:
+        """An idle shim gets it, as it came, else a new one."""
         key = _key(message)
         if self._custody.watches(key):
             self._custody.tell_truth(key)
             return
         if blobs[1] is None and not message.get("pty"):
             self._frugal.add(key)
-        handle = self._hand(message, blobs)
+        handle = self._hand(frame)
         if handle is not None:
             self._custody.adopt(key, handle)
             return
@@ -196,16 +207,12 @@ class Launcher:
         else:
             self._custody.adopt_child(key, pid, ours)
 
-    def _hand(self, message: Message, blobs: list[bytes | None]) -> Handle | None:
+    def _hand(self, frame: bytes) -> Handle | None:
         """Give a start to an idle shim, with what a new one would find in this process."""
         if not len(self._pool):
             return None
-        handed = {
-            **message,
-            "oom_kills": self._conditions.oom_kills,
-            "spare": self._attic.take(time.monotonic()),
-        }
-        return self._pool.hand(handed, blobs, self._lock_fd)
+        spare = self._attic.take(time.monotonic())
+        return self._pool.hand(frame, self._conditions.oom_kills, spare, self._lock_fd)
 
     def _fork(self, order: Order) -> tuple[int, line.LauncherEnd | None]:
         """A new shim's pid and the line to it. Raises OSError."""
@@ -287,7 +294,6 @@ class Launcher:
 
 
 _HANDLERS: dict[str, Callable[[Launcher, Message, list[bytes | None]], None]] = {
-    "start": Launcher._on_start,
     "kill": Launcher._on_kill,
     "signal": Launcher._on_signal,
     "warn": Launcher._on_warn,

@@ -33,6 +33,11 @@ def pair() -> tuple[LauncherEnd, ShimEnd]:
     return LauncherEnd(ours), ShimEnd(theirs)
 
 
+def order(frame: bytes, oom_kills: int | None, spare: str | None) -> bytes:
+    """A start message as the launcher got it, behind what a newborn shim would find there."""
+    return b"\n".join((protocol.encode({"oom_kills": oom_kills, "spare": spare}), frame))
+
+
 class LauncherEnd:
     """Never waits."""
 
@@ -52,16 +57,13 @@ class LauncherEnd:
     def close(self) -> None:
         self._socket.close()
 
-    def hand(self, frame: bytes, lock_fd: int | None) -> bool:
-        """Give an order of at most ``LARGEST_ORDER_BYTES`` to an idle shim. False: it is gone.
-
-        A start message as the launcher got it, with the launcher's ``oom_kills`` added.
-        """
+    def hand(self, order: bytes, lock_fd: int | None) -> bool:
+        """Give an order of at most ``LARGEST_ORDER_BYTES`` to an idle shim. False: it is gone."""
         rights = []
         if lock_fd is not None:
             rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, _FD.pack(lock_fd))]
         try:
-            self._socket.sendmsg([frame], rights, _socket.MSG_NOSIGNAL)
+            self._socket.sendmsg([order], rights, _socket.MSG_NOSIGNAL)
         except OSError:
             return False
         return True
@@ -86,11 +88,12 @@ class LauncherEnd:
 class ShimEnd:
     """Waits for orders. Not for a shim that is busy: that hears signals only."""
 
-    __slots__ = ("_idle_told", "_signals", "_socket")
+    __slots__ = ("_idle_told", "_poll", "_signals", "_socket")
 
     def __init__(self, end: _socket.socket) -> None:
         self._socket = end
         self._signals = -1
+        self._poll = select.poll()
         self._idle_told = False
 
     def fileno(self) -> int:
@@ -132,9 +135,9 @@ class ShimEnd:
             self._idle_told = False
             if self._signals < 0:
                 self._signals = prctl.signal_fd(ending)
-            poll = select.poll()
-            poll.register(self._socket.fileno(), select.POLLIN)
-            poll.register(self._signals, select.POLLIN)
+                for fd in (self._socket.fileno(), self._signals):
+                    self._poll.register(fd, select.POLLIN)
+            poll = self._poll
             ready = poll.poll(min(arrears.due_in_s() * 1000, _LONGEST_WAIT_MS))
             if not ready:
                 arrears.settle_aside()
@@ -160,8 +163,10 @@ class Handed:
 
     __slots__ = ("lock_fd", "oom_kills", "order")
 
-    def __init__(self, frame: bytes, lock_fd: int | None) -> None:
-        message, blobs = protocol.unpack(frame)
-        self.order = Order(message, blobs)
+    def __init__(self, order: bytes, lock_fd: int | None) -> None:
+        found, _, frame = order.partition(b"\n")
+        facts = protocol.decode(found)
+        self.order = Order(*protocol.unpack(frame))
+        self.order.spare = facts["spare"]
         self.lock_fd = lock_fd
-        self.oom_kills: int | None = message["oom_kills"]
+        self.oom_kills: int | None = facts["oom_kills"]

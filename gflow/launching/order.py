@@ -89,7 +89,7 @@ class Order:
         #: A line for the job's end needs no run file: the job ended while it waited.
         self.unguarded: bool = message.get("unguarded", False)
         #: A file that can become the run file; None: it is made.
-        self.spare: str | None = message.get("spare")
+        self.spare: str | None = None
         #: Further variables, stronger than the environment's.
         self.variables: dict[str, str] = message.get("variables", {})
         #: zlib-compressed JSON object of strings; None: a small default environment.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from gflow.launching import protocol
-from gflow.launching.line import LARGEST_ORDER_BYTES, LauncherEnd
-from gflow.launching.protocol import Message
+from gflow.launching import line
+from gflow.launching.line import LauncherEnd
 
 #: An idle shim is for bursts of short jobs; it costs 2 MB.
 _IDLE_S = 2.0
@@ -60,19 +59,19 @@ class Pool:
         self._hang_up(handle)
 
     def hand(
-        self, message: Message, blobs: Sequence[bytes | None], lock_fd: int | None
+        self, frame: bytes, oom_kills: int | None, spare: str | None, lock_fd: int | None
     ) -> Handle | None:
         """Give a start message to an idle shim, which is the caller's then. None: nobody takes it.
 
-        See ``LauncherEnd.hand``.
+        See ``line.order``.
         """
         if not self._idle:
             return None
-        frame = protocol.pack(message, blobs)
-        while self._idle and len(frame) <= LARGEST_ORDER_BYTES:
+        order = line.order(frame, oom_kills, spare)
+        while self._idle and len(order) <= line.LARGEST_ORDER_BYTES:
             handle = self._idle.pop()
             assert handle.line is not None
-            if handle.line.hand(frame, lock_fd):
+            if handle.line.hand(order, lock_fd):
                 return handle
             self.dismiss(handle)
         return None

@@ -71,7 +71,7 @@ class Reporter:
 
 
 class Reports:
-    """The launcher's end. ``deliver`` gets (job id, attempt) and the report, oldest first."""
+    """The launcher's end. ``deliver`` gets (job id, attempt), the report, and it as it came."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Reports:
         self._unwatch = unwatch
         self._fd = -1
         self._rest = b""
-        self.deliver: Callable[[tuple[int, int], Message], None] = lambda key, report: None
+        self.deliver: Callable[[tuple[int, int], Message, bytes], None] = lambda *_: None
 
     def open(self) -> None:
         """Hold the FIFO that shims look for; make it again when somebody deleted it."""
@@ -118,7 +118,7 @@ class Reports:
                     key = (report["job_id"], report["attempt"])
                 except (ValueError, TypeError, KeyError):
                     continue  # not from a shim
-                self.deliver(key, report)
+                self.deliver(key, report, line)
             if len(data) < _READ_BYTES:
                 return
 

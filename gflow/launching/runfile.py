@@ -139,11 +139,17 @@ def reopen(path: str) -> int | None:
 
 
 def append(
-    fd: int, name: str, phase: str, facts: Facts | None = None, record: bytes | None = None
+    fd: int,
+    name: str,
+    phase: str,
+    facts: Facts | None = None,
+    record: bytes | None = None,
+    then: str | None = None,
 ) -> None:
     """Write one line behind those before, with a single write.
 
     ``name``: of the file, without its folder. ``record`` is JSON already and goes in as it is.
+    ``then``: a phase without facts that follows at once.
 
     Every line begins on a new one, so that garbage before it costs nothing but itself.
     """
@@ -151,6 +157,8 @@ def append(
     if record is not None:
         body = b"".join((body[:-1], b',"record":', record, b"}"))
     line = compose(name, body)
+    if then is not None:
+        line += compose(name, protocol.encode({"phase": then}))
     written = os.write(fd, line)
     while written < len(line):  # an interrupted write; the disk being full raises
         written += os.write(fd, line[written:])

@@ -56,7 +56,7 @@ _UMASK = 0o077
 _LONGEST_WAIT_S = 3600.0
 #: Whatever a process has reaped counts with it (the monitor looks at its tree): above this it has
 #: had more than short jobs.
-_SHORT_CPU_S = 0.05
+_SHORT_CPU_S = 0.1
 #: A process that has grown by this would keep memory for nothing.
 _LARGEST_GROWTH_BYTES = 4 << 20
 #: A command that ends within this time is told of once: its start together with its end.
@@ -148,6 +148,8 @@ class Shim:
         self._terminal: Terminal | None = None
         #: Something was changed in this process that is not undone.
         self._altered = order.pty or order.prolog is not None or order.epilog is not None
+        #: The command begins at once: no more than a moment's work stands before it.
+        self._plain = order.script is None and not self._altered
         self.as_good_as_new = False
         """Whether another attempt finds in this process what it finds in a new one."""
 
@@ -196,7 +198,7 @@ class Shim:
             "at": time.time(),
             "boot_s": time.clock_gettime(time.CLOCK_BOOTTIME),
         }
-        self._journal.claim("starting", facts, order.record)
+        self._journal.claim("starting", facts, order.record, "spawning" if self._plain else None)
         return True
 
     def _start(self, conditions: Conditions) -> None:
@@ -218,7 +220,8 @@ class Shim:
         self._prologue()
         if order.pty:
             self._terminal = terminal.begin(order, place, conditions, WAITED_FOR)
-        self._journal.claim("spawning", {})
+        if not self._plain:
+            self._journal.claim("spawning", {})
         self._command = self._start_in_group(program, conditions)
         os.chdir("/")
         os.umask(_UMASK)
@@ -228,7 +231,7 @@ class Shim:
             "started_boot_s": time.clock_gettime(time.CLOCK_BOOTTIME),
         }
         self._journal.note("started", facts)
-        self._started = {"shim": self._identity, **facts}
+        self._started = {"shim": self._identity, "boot_id": place.boot_id, **facts}
 
     def _prologue(self) -> None:
         order = self._order

@@ -66,10 +66,9 @@ def spawn(
         _check(_actions_dup2(files, out, 1))
         _check(_actions_dup2(files, error, 2))
         pid = ctypes.c_int()
-        name = _bytes(path)
         number = _posix_spawn(
             ctypes.byref(pid),
-            name,
+            os.fsencode(path),
             files,
             _attributes,
             _strings(argv),
@@ -83,11 +82,8 @@ def spawn(
 
 
 def _strings(texts: list[str]) -> ctypes.Array[ctypes.c_char_p]:
-    return (ctypes.c_char_p * (len(texts) + 1))(*map(_bytes, texts))
-
-
-def _bytes(text: str) -> bytes:
-    data = os.fsencode(text)
-    if b"\0" in data:
+    # All in one: a command has some thirty of them.
+    strings = os.fsencode("\0".join(texts)).split(b"\0") if texts else []
+    if len(strings) != len(texts):
         raise ValueError("embedded null byte")
-    return data
+    return (ctypes.c_char_p * (len(strings) + 1))(*strings)

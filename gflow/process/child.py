@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 #: What processes of ours say to each other; another number with every change to the shape of a
 #: frame or setting. A supervisor outlives an upgrade: a child that begins then may speak otherwise.
-PROTOCOL = 1
+PROTOCOL = 2
 #: Exit code of a child that was called in another protocol.
 OTHER_PROTOCOL = 78
 

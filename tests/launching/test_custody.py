@@ -31,6 +31,7 @@ def test_no_process_for_a_follower(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         watch=lambda *_: None,
         unwatch=lambda _: None,
         send=told.append,
+        forward=lambda _: None,
         read_reports=lambda: None,
     )
     ours.settle(finding)

@@ -192,15 +192,16 @@ def test_a_signal_may_come_after_the_attempt(tmp_path: Path, asked: bool) -> Non
         watch=watched.__setitem__,
         unwatch=os.close,
         send=told.append,
+        forward=lambda _: None,
         read_reports=lambda: None,
     )
     ours, theirs = line.pair()
     attempt = custody.adopt((1, 1), Handle(os.getpid(), os.pidfd_open(os.getpid()), ours))
     attempt.signalled = asked
-    custody.pass_on((1, 1), {"t": "exited", "job_id": 1, "attempt": 1, "gone": True})
-    os.write(theirs.fileno(), b"\nidle")
+    report = {"t": "exited", "job_id": 1, "attempt": 1, "gone": True}
+    assert theirs.say(protocol.encode(report), idle=True)
     watched[ours.fileno()]()
-    taken = pool.hand({"t": "start", "job_id": 2, "attempt": 1}, (None, None, b"{}"), None)
+    taken = pool.hand(b'{"t":"start","job_id":2,"attempt":1}\n', None, None, None)
     assert (taken is None) is asked
     assert (os.read(theirs.fileno(), 1000) == b"") is asked
     for end in (ours, theirs):

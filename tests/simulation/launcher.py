@@ -110,6 +110,7 @@ class LauncherProcess(launcher.Launcher):
             watch=self._watch,
             unwatch=self._unwatch,
             send=self._send,
+            forward=self._forward,
             read_reports=self._reports.read,
         )
         self._custody.machine = machine
@@ -167,7 +168,7 @@ class LauncherProcess(launcher.Launcher):
         message, blobs = protocol.unpack(frame)
         if message["t"] == "start":
             self._machine.forking = Shim(self._machine, Order(message, blobs))
-        launcher._HANDLERS[message["t"]](self, message, blobs)
+        self._handle(message, blobs, frame)
 
     def _fork(self, _: Order) -> tuple[int, None]:
         """A shim of the machine takes one order."""

@@ -94,6 +94,8 @@ class Shim(Watcher):
         self._order = order
         self._phase = Phase.CLAIM
         self._exit: dict[str, Any] = {}
+        #: What is told of the start together with the exit of a command that ended at once.
+        self._start: dict[str, Any] = {}
         #: A signal that came before there was a command.
         self._pending: tuple[int, float] | None = None
         self._unwritten: list[tuple[str, dict[str, Any]]] = []
@@ -195,7 +197,11 @@ class Shim(Watcher):
             "started_boot_s": clock.boot_s,
         }
         self._note("started", facts)
-        self.report("started", {"shim": list(self.identity), **facts})
+        facts |= {"shim": list(self.identity), "boot_id": self.machine.place.boot_id}
+        if self.command.running:
+            self.report("started", facts)
+        else:
+            self._start = {"start": facts}
         self._phase = Phase.FOLLOW
 
     def _write_exit(self) -> None:
@@ -212,7 +218,7 @@ class Shim(Watcher):
         self._phase = Phase.TELL_EXIT
 
     def _tell_exit(self) -> None:
-        self.report("exited", self._exit)
+        self.report("exited", self._exit | self._start)
         self._phase = Phase.SYNC
 
     def _sync(self) -> None:
