@@ -95,6 +95,25 @@ def test_forget_deletes_what_an_attempt_left(launcher: Driver) -> None:
     assert not list((launcher.state_dir / "spool").iterdir())
 
 
+def test_a_signal_may_come_before_the_start_is_told(launcher: Driver) -> None:
+    """The run file knows the command by then, whatever its shim has said."""
+    launcher.start("/bin/sleep", "1000")
+    path = launcher.run_file()
+    until(lambda: path.exists() and b'"phase":"started"' in path.read_bytes())
+    launcher.ask("signal", signal=signal.SIGUSR1, tree=False)
+    assert launcher.wait_for("exited")["signal"] == signal.SIGUSR1
+
+
+def test_a_kill_without_patience_leaves_a_beginning_shim_alone(launcher: Driver) -> None:
+    """Whoever has begun a command and not told it yet ends the tree himself, and tells the end."""
+    for job_id in range(1, 9):
+        launcher.start("/bin/sleep", "1000", job_id=job_id)
+        path = launcher.run_file(job_id)
+        until(lambda path=path: path.exists() and b'"phase":"started"' in path.read_bytes())
+        launcher.ask("kill", job_id=job_id, grace_period_s=0.0)
+        assert launcher.wait_for("exited", job_id=job_id)["signal"] == signal.SIGKILL
+
+
 def test_a_signal_reaches_the_command(launcher: Driver) -> None:
     """One signal to the command, and nothing else happens."""
     launcher.start("/bin/sh", "-c", "trap 'exit 9' USR1; echo ready; while :; do sleep 0.05; done")

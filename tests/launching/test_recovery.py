@@ -554,12 +554,16 @@ def test_a_failed_scan_entry_does_not_hide_others(launcher: Driver) -> None:
     assert verdicts == {1: "lost", 2: "ended"}
 
 
-def test_a_stopped_launcher_loses_no_report(launcher: Driver) -> None:
-    """Ends that the full FIFO does not take are told when it goes on."""
+@pytest.mark.parametrize("adopted", [False, True])
+def test_a_stopped_launcher_loses_no_report(launcher: Driver, adopted: bool) -> None:
+    """Ends that the full FIFO does not take, or that wait on a line, are told when it goes on."""
     for job_id in (1, 2, 3):
-        launcher.start("/bin/sh", "-c", "sleep 0.3; exit 7", job_id=job_id)
+        launcher.start("/bin/sh", "-c", "sleep 0.5; exit 7", job_id=job_id)
     for job_id in (1, 2, 3):
         launcher.wait_for("started", job_id=job_id)
+    if adopted:
+        replace(launcher)
+        scan(launcher)
     launcher.process.send_signal(signal.SIGSTOP)
     fill(launcher.state_dir / "runs" / ".reports")
     until(lambda: not launcher.processes())
