@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from tools.bench import floor, machine, peer, sample, start_up
@@ -144,7 +145,7 @@ def _noticed(own: Machine, rounds: int) -> Iterator[Row]:
 def throughput(*, quick: bool) -> Iterator[Row]:
     """``true`` jobs per second from submission to the durable end of the last."""
     count = 40 if quick else 1000
-    rounds = 1 if quick else 3
+    rounds = 1 if quick else 5
     with Machine(GFLOW_RESOURCES__CPUS=str(_SLOTS)) as own:
         array: dict[str, Any] = {**SPEC, "array": f"0-{count - 1}"}
         _ended(own, [SPEC] * _SLOTS)
@@ -155,6 +156,7 @@ def throughput(*, quick: bool) -> Iterator[Row]:
             lambda: count / _ended(own, array),
             lambda: count / _ended(own, [SPEC] * count),
         )
+        beside_peers = [*_peers(own, count, rounds)]
     serial, several, as_array, as_list = found
     beside = ("posix_spawn serial", sample.p50(serial))
     for name, rates in ((f"{count} as one array", as_array), (f"{count} single jobs", as_list)):
@@ -168,20 +170,25 @@ def throughput(*, quick: bool) -> Iterator[Row]:
             ratio_at_least=0.25,
         )
     yield compare(f"posix_spawn, {os.cpu_count()} at a time", sample.p50(several), RATE, beside)
-    yield from _peers(count, rounds, sample.p50(as_list))
+    yield from beside_peers
 
 
-def _peers(count: int, rounds: int, own_rate: float) -> Iterator[Row]:
-    """The same work by what users would pick instead, where it is installed."""
+def _peers(own: Machine, count: int, rounds: int) -> Iterator[Row]:
+    """The same work by what users would pick instead, in turns, where it is installed."""
     for name, work in (("task-spooler", peer.task_spooler), ("HyperQueue", peer.hyperqueue)):
-        what = f"true jobs, {_SLOTS} slots, beside {name}"
-        found = [work(count, _SLOTS) for _ in range(rounds)]
-        rates = [rate for rate in found if not isinstance(rate, str)]
-        if rates:
-            beside = (name, sample.p50(rates))
-            yield compare(what, own_rate, RATE, beside, ratio_at_least=1.0)
-        else:
-            yield skipped(what, str(found[0]))
+        what = f"true jobs, {count} single jobs, {_SLOTS} slots, beside {name}"
+        try:
+            ours, theirs = sample.alternate(
+                rounds,
+                lambda: count / _ended(own, [SPEC] * count),
+                partial(work, count, _SLOTS),
+            )
+        except peer.Missing as why:
+            yield skipped(what, str(why))
+            continue
+        ratio = sample.p50([rate / other for rate, other in zip(ours, theirs)])
+        beside = (name, sample.p50(theirs))
+        yield compare(what, sample.p50(ours), RATE, beside, ratio=ratio, ratio_at_least=1.0)
 
 
 def _ended(own: Machine, specs: Any) -> float:

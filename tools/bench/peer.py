@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.bench import floor, sample
+from tools.bench import floor, machine, sample
 
 #: A Python that can import hyperqueue, when this one cannot; and the tsp to use.
 HQ_PYTHON = "BENCH_HQ_PYTHON"
@@ -36,19 +36,23 @@ with LocalCluster(sys.argv[3], WorkerConfig(cores)) as cluster:
 """
 
 
-def task_spooler(count: int, slots: int) -> float | str:
-    """Jobs per second from the first submission to the last end; why there is none.
+class Missing(Exception):
+    """There is no such peer here; the message says why."""
 
-    It keeps each job's output in a file, as we do (its ``-n`` would not).
+
+def task_spooler(count: int, slots: int) -> float:
+    """Jobs per second from the first submission to the last end. Raises Missing.
+
+    It keeps each job's output in a file, on the disk that ours are on (its ``-n`` would not).
     """
     program = os.environ.get(TSP) or shutil.which("tsp")
     if program is None:
-        return "task-spooler (tsp) is not installed"
-    folder = tempfile.mkdtemp(prefix="gflow-bench-tsp-")
+        raise Missing("task-spooler (tsp) is not installed")
+    folder = machine.new_folder()
     env = {
         "PATH": os.environ["PATH"],
         "TS_SOCKET": f"{folder}/socket",
-        "TMPDIR": folder,
+        "TMPDIR": str(folder),
         "TS_MAXFINISHED": str(count + 10),
     }
 
@@ -67,12 +71,12 @@ def task_spooler(count: int, slots: int) -> float | str:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def hyperqueue(count: int, slots: int) -> float | str:
-    """Tasks of one job per second, submission to end, as its Python API sees it."""
+def hyperqueue(count: int, slots: int) -> float:
+    """Tasks of one job per second, submission to end, as its Python API sees it. Raises Missing."""
     python = os.environ.get(HQ_PYTHON) or sys.executable
     known = subprocess.run([python, "-c", "import hyperqueue"], capture_output=True, check=False)
     if known.returncode != 0:
-        return "HyperQueue (hyperqueue) is not installed"
+        raise Missing("HyperQueue (hyperqueue) is not installed")
     folder = tempfile.mkdtemp(prefix="gflow-bench-hq-")
     try:
         answer = subprocess.run(
@@ -84,10 +88,10 @@ def hyperqueue(count: int, slots: int) -> float | str:
             cwd=folder,
         )
     except subprocess.TimeoutExpired:
-        return "HyperQueue did not end within 120 s"
+        raise Missing("HyperQueue did not end within 120 s") from None
     finally:
         shutil.rmtree(Path(folder), ignore_errors=True)
     for line in answer.stdout.splitlines():
         if line.startswith("seconds "):
             return count / float(line.split()[1])
-    return f"HyperQueue failed: {answer.stderr.strip()[-80:]}"
+    raise Missing(f"HyperQueue failed: {answer.stderr.strip()[-80:]}")
