@@ -262,6 +262,16 @@ def events(report: Message) -> list[event.Event]:
     return _REPORTED[what](report)
 
 
+def events_apart(report: Message) -> list[event.Event]:
+    """As :func:`events`, the end of the attempt by itself and last, for a report that it is over.
+
+    What comes before leaves the attempt with all that it holds.
+    """
+    if not report.get("gone"):
+        return events(report)
+    return [*events({**report, "gone": False}), event.Gone(*_key(report))]
+
+
 def is_over(report: Message) -> bool:
     """Whether nothing of the attempt is left, as this report says."""
     if report["t"] == "found":
@@ -282,7 +292,7 @@ def _started(report: Message) -> list[event.Event]:
     return [_start_of(report, report)]
 
 
-def _start_of(report: Message, facts: Message) -> event.Event:
+def _start_of(report: Message, facts: Message) -> event.Started:
     shim, process = _process(facts, "shim"), _process(facts, "process")
     assert shim is not None and process is not None
     return event.Started(
@@ -308,13 +318,11 @@ def _exited(report: Message) -> list[event.Event]:
         signal=report["signal"],
         finished_at=report["finished_at"],
         usage=report.get("usage"),
+        gone=bool(report.get("gone")),
+        # It ended so soon that both are told together.
+        start=_start_of(report, report["start"]) if "start" in report else None,
     )
-    events: list[event.Event] = [exited]
-    if "start" in report:  # it ended so soon that both are told together
-        events.insert(0, _start_of(report, report["start"]))
-    if report.get("gone"):
-        events.append(event.Gone(*_key(report)))
-    return events
+    return [exited]
 
 
 def _gone(report: Message) -> list[event.Event]:

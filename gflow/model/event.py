@@ -238,7 +238,7 @@ class StartFailed:
 
 @dataclass(slots=True, frozen=True)
 class Exited:
-    """The command ended; its tree may not be empty yet. Exactly one of the two codes is set."""
+    """The command ended. Exactly one of the two codes is set."""
 
     job_id: int
     attempt: int
@@ -247,11 +247,15 @@ class Exited:
     finished_at: float
     #: From wait4: {cpu_s, user_s, system_s, max_rss_bytes, …}.
     usage: dict[str, Any] | None = None
+    #: Nothing of the attempt is left. Else its tree may not be empty yet, and Gone comes later.
+    gone: bool = False
+    #: Its start, when it was not told of before.
+    start: Started | None = None
 
 
 @dataclass(slots=True, frozen=True)
 class Gone:
-    """Nothing of the attempt is left: its resources are free."""
+    """Nothing of the attempt is left any more: its resources are free."""
 
     job_id: int
     attempt: int

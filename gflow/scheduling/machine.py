@@ -25,7 +25,7 @@ class Happened(StrEnum):
     ADOPTED = "adopted"
     SUSPENDED = "suspended"
     RESUMED = "resumed"
-    #: The command ended; its tree may not be empty.
+    #: The command ended; its tree is being ended.
     EXITED = "exited"
     #: The tree is being ended.
     KILLED = "killed"
@@ -59,6 +59,11 @@ ENDED: dict[State, Happened] = {
 }
 
 _ENDS: dict[Happened, State] = {happened: state for state, happened in ENDED.items()}
+#: Of a command that ended by itself and left nothing behind.
+_ENDS_AT_ONCE: dict[Happened, State] = {
+    happened: _ENDS[happened]
+    for happened in (Happened.COMPLETED, Happened.FAILED, Happened.OUT_OF_MEMORY, Happened.LOST)
+}
 _TERMINAL: dict[Happened, State] = {
     Happened.REQUEUED: State.PENDING,
     # The store says ended, the tree is alive: the kill is resumed.
@@ -77,7 +82,7 @@ TABLE: dict[State, dict[Happened, State]] = {
         Happened.SUSPENDED: State.SUSPENDED,
         Happened.EXITED: State.COMPLETING,
         Happened.KILLED: State.COMPLETING,
-        Happened.LOST: State.NODE_FAIL,
+        **_ENDS_AT_ONCE,
         Happened.RETURNED: State.PENDING,
     },
     State.SUSPENDED: {
@@ -87,7 +92,7 @@ TABLE: dict[State, dict[Happened, State]] = {
         Happened.RESUMED: State.RUNNING,
         Happened.EXITED: State.COMPLETING,
         Happened.KILLED: State.COMPLETING,
-        Happened.LOST: State.NODE_FAIL,
+        **_ENDS_AT_ONCE,
         Happened.RETURNED: State.PENDING,
     },
     State.COMPLETING: {**_ENDS, Happened.RETURNED: State.PENDING},

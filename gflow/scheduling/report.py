@@ -90,20 +90,31 @@ def _put_off(core: Core, job: Job, message: str, now: Instant) -> list[Action]:
 def exited(core: Core, event: Exited, now: Instant) -> list[Action]:
     """The command ended: what it ended with is fixed, its tree may take longer."""
     job = _current(core, event.job_id, event.attempt)
-    if job is None or job.exit_code is not None or job.signal is not None:
+    if job is None:
         return []
+    if job.exit_code is None and job.signal is None:
+        if event.start is not None and not event.gone:
+            started(core, event.start, now)
+        _note_exit(core, job, event)
+        if not event.gone and job.state is not State.COMPLETING:
+            return [lifecycle.move(core, job, Happened.EXITED, now, "exited")]
+    return _settled(core, job, now) if event.gone else []
+
+
+def _note_exit(core: Core, job: Job, event: Exited) -> None:
+    start = event.start
+    if start is not None and job.process is None:
+        # Nothing is left that would end some time: its expected end need not move.
+        job.shim, job.process, job.started_at = start.shim, start.process, start.started_at
     job.exit_code, job.signal = event.exit_code, event.signal
     job.finished_at = event.finished_at
     if event.usage:
         job.usage = _with_end(job.usage or {}, event.usage)
     core.live.change(job)
-    if job.state is State.COMPLETING:
-        return []
     if job.ending is None:
         job.ending = _ending(job, event)
         if job.ending is State.OUT_OF_MEMORY:
             job.reason = _killed_by_the_kernel(event.usage or {})
-    return [lifecycle.move(core, job, Happened.EXITED, now, "exited")]
 
 
 def _with_end(sampled: dict[str, Any], end: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +178,7 @@ def _lost(core: Core, job: Job, message: str, now: Instant) -> list[Action]:
 
 
 def _settled(core: Core, job: Job, now: Instant) -> list[Action]:
-    """The tree of a COMPLETING job is empty."""
+    """The command of a job has ended, or was to be, and nothing of its attempt is left."""
     if job.kill_cause == "requeue":
         lifecycle.note_attempt(job, job.ending or State.CANCELLED, "requeue")
         return lifecycle.back(core, job, Happened.RETURNED, now, "requeue")

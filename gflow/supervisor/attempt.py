@@ -61,7 +61,7 @@ class Attempts:
         if job is not None and events and self._is_leaving_cards(job, report):
             assert self._reactor.gpu is not None
             # The end gives the cards out at once: it waits until their memory is free.
-            *events, end = events
+            *events, end = request.events_apart(report)
             self._settle(report, events)
             self._reactor.gpu.release(job, lambda: self._settle(report, [end]))
         else:

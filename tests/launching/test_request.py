@@ -32,9 +32,23 @@ def test_an_order_becomes_a_running_job(launcher: Driver) -> None:
     """The start that the core asks for is what the launcher understands, and back."""
     start(launcher, "/bin/sh", "-c", "exit 3")
     (started,) = request.events(launcher.wait_for("started"))
-    exited, gone = request.events(launcher.wait_for("exited"))
+    (exited,) = request.events(launcher.wait_for("exited"))
     assert isinstance(started, event.Started) and started.process.pid > 0
-    assert isinstance(exited, event.Exited) and exited.exit_code == 3
+    assert isinstance(exited, event.Exited)
+    assert (exited.exit_code, exited.gone) == (3, True)
+
+
+def test_an_end_is_told_apart_from_the_exit() -> None:
+    """For whoever has to see to something before the attempt gives back what it holds."""
+    start = {"boot_id": "b", "shim": [10, 1], "process": [11, 2]}
+    start |= {"started_at": 1.0, "started_boot_s": 1.0}
+    report = {"t": "exited", "job_id": 1, "attempt": 1, "gone": True, "start": start}
+    report |= {"exit_code": 3, "signal": None, "finished_at": 2.0}
+    (together,) = request.events(report)
+    exited, gone = request.events_apart(report)
+    assert isinstance(together, event.Exited) and isinstance(exited, event.Exited)
+    assert (together.gone, exited.gone) == (True, False)
+    assert together.start == exited.start is not None
     assert gone == event.Gone(1, 1)
 
 
@@ -61,7 +75,7 @@ def test_signal_and_kill_are_understood(launcher: Driver) -> None:
     launcher.wait_for("started")
     launcher.send(request.signal(Signal(1, 1, 19, tree=True)))
     launcher.send(request.kill(Kill(1, 1, 3.0)))
-    exited, _ = request.events(launcher.wait_for("exited"))
+    (exited,) = request.events(launcher.wait_for("exited"))
     assert isinstance(exited, event.Exited) and exited.signal == 15
 
 
@@ -70,10 +84,9 @@ def test_a_found_end_is_adopted_ended_and_gone(launcher: Driver) -> None:
     start(launcher, "/bin/sh", "-c", "exit 3")
     launcher.wait_for("exited")
     launcher.send(request.scan())
-    adopted, exited, gone = request.events(launcher.wait_for("found"))
+    adopted, exited = request.events(launcher.wait_for("found"))
     assert isinstance(adopted, event.Adopted) and adopted.process is not None
-    assert isinstance(exited, event.Exited) and exited.exit_code == 3
-    assert gone == event.Gone(1, 1)
+    assert isinstance(exited, event.Exited) and (exited.exit_code, exited.gone) == (3, True)
 
 
 def test_a_found_running_job_is_adopted(launcher: Driver) -> None:

@@ -138,7 +138,7 @@ class History:
     def _report(self, job: Job) -> Event:
         draw, now = self.random.random(), self.stage.now
         attempt = job.attempt if self.random.random() < 0.95 else job.attempt - 1
-        if job.state is State.COMPLETING:
+        if job.state is State.COMPLETING and (job.exit_code is not None or draw < 0.5):
             return Gone(job.id, attempt)
         if draw < 0.05:
             return Lost(job.id, attempt, "lost")
@@ -151,7 +151,12 @@ class History:
             return Started(job.id, attempt, process, process, now.wall_s, now.boot_s)
         code = self.random.choice([0, 0, 0, 1, 75, 137])
         oom = {"oom_killed": True} if code == 137 else None
-        return Exited(job.id, attempt, code, None, now.wall_s, oom)
+        start = None
+        if job.process is None and self.random.random() < 0.5:
+            process = Process(BOOT, job.id, 1)
+            start = Started(job.id, attempt, process, process, now.wall_s, now.boot_s)
+        gone = self.random.random() < 0.5
+        return Exited(job.id, attempt, code, None, now.wall_s, oom, gone, start)
 
     def _some_id(self) -> int:
         return self.random.randrange(1, self.stage.scheduler.next_id + 1)

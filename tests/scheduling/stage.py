@@ -136,7 +136,8 @@ class Stage:
 
     def end(self, job_id: int, code: int | None = 0, signal: int | None = None) -> list[Action]:
         """The command ends and its tree is empty."""
-        return self.exit(job_id, code, signal) + self.gone(job_id)
+        attempt = self.job(job_id).attempt
+        return self.handle(Exited(job_id, attempt, code, signal, self.now.wall_s, gone=True))
 
     # --- questions ----------------------------------------------------------------------------
 

@@ -16,6 +16,12 @@ _ENDS = {
     Happened.OUT_OF_MEMORY: State.OUT_OF_MEMORY,
     Happened.LOST: State.NODE_FAIL,
 }
+_ENDS_AT_ONCE = {
+    Happened.COMPLETED: State.COMPLETED,
+    Happened.FAILED: State.FAILED,
+    Happened.OUT_OF_MEMORY: State.OUT_OF_MEMORY,
+    Happened.LOST: State.NODE_FAIL,
+}
 #: Written out a second time on purpose: a change to the table must be made twice.
 _EXPECTED: dict[State, dict[Happened, State]] = {
     State.PENDING: {
@@ -29,7 +35,7 @@ _EXPECTED: dict[State, dict[Happened, State]] = {
         Happened.SUSPENDED: State.SUSPENDED,
         Happened.EXITED: State.COMPLETING,
         Happened.KILLED: State.COMPLETING,
-        Happened.LOST: State.NODE_FAIL,
+        **_ENDS_AT_ONCE,
         Happened.RETURNED: State.PENDING,
     },
     State.SUSPENDED: {
@@ -38,7 +44,7 @@ _EXPECTED: dict[State, dict[Happened, State]] = {
         Happened.RESUMED: State.RUNNING,
         Happened.EXITED: State.COMPLETING,
         Happened.KILLED: State.COMPLETING,
-        Happened.LOST: State.NODE_FAIL,
+        **_ENDS_AT_ONCE,
         Happened.RETURNED: State.PENDING,
     },
     State.COMPLETING: {**_ENDS, Happened.RETURNED: State.PENDING},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gflow.model.action import Changed
 from gflow.model.event import (
     Adopted,
     Cancel,
@@ -13,9 +14,11 @@ from gflow.model.event import (
     Lost,
     NeverStarted,
     Ready,
+    Requeue,
     Sampled,
     Started,
     StartFailed,
+    Suspend,
 )
 from gflow.model.job import Process, RetryRule
 from gflow.model.state import State
@@ -52,6 +55,62 @@ def test_the_exit_decides(code: int | None, signal: int | None, state: State) ->
     stage.gone(job)
     assert stage.state(job) is state
     assert (stage.job(job).exit_code, stage.job(job).signal) == (code, signal)
+
+
+def _start(job_id: int) -> Started:
+    return Started(job_id, 1, _SHIM, _COMMAND, 1_000_000.5, 100.5)
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_what_left_nothing_behind_ends_at_once(code: int) -> None:
+    """One step, one record of it, and the next job has its place."""
+    stage = Stage()
+    job = stage.run(cpus=4)
+    after = stage.submit(spec(cpus=4))
+    state = State.FAILED if code else State.COMPLETED
+    actions = stage.handle(Exited(job, 1, code, None, 1_000_001.0, gone=True, start=_start(job)))
+    changed = Changed(job, State.RUNNING, state, "exited")
+    assert [one for one in actions if isinstance(one, Changed)][:1] == [changed]
+    assert starts(actions) == [after]
+    assert stage.saved["transition", job, 2]["to"] == state
+    assert stage.job(job).transitions == 2
+
+
+@pytest.mark.parametrize("retries", [(), (RetryRule("any", 1),)])
+@pytest.mark.parametrize("usage", [None, {"oom_killed": True}])
+@pytest.mark.parametrize("before", ["", "started", "suspended", "cancelled", "requeued"])
+def test_an_end_in_one_is_the_end_in_two(
+    before: str, usage: dict[str, object] | None, retries: tuple[RetryRule, ...]
+) -> None:
+    """Told together or one after the other, the same is known of a job in the end."""
+    stages = [Stage(), Stage()]
+    for stage in stages:
+        job = stage.run(time_limit_s=60, retries=retries)
+        if before:
+            stage.handle(_start(job))
+        if before == "suspended":
+            stage.handle(Suspend(job, 1000))
+        elif before == "cancelled":
+            stage.handle(Cancel(job, 1000))
+        elif before == "requeued":
+            stage.handle(Requeue(job, 1000))
+    one, two = stages
+    start = None if before else _start(job)
+    one.handle(Exited(job, 1, None, 9, 1_000_001.0, usage, gone=True, start=start))
+    two.handle(Exited(job, 1, None, 9, 1_000_001.0, usage, start=start))
+    two.gone(job)
+    differing = {"transitions", "started_boot_s"}
+    records = [{**stage.saved["job", job], **dict.fromkeys(differing)} for stage in stages]
+    assert records[0] == records[1]
+
+
+def test_an_exit_that_was_told_before_stays() -> None:
+    """Nothing is left of the tree: that is news; with what it ended is not."""
+    stage = Stage()
+    job = stage.run()
+    stage.exit(job, 3)
+    stage.end(job, 0)
+    assert (stage.state(job), stage.job(job).exit_code) == (State.FAILED, 3)
 
 
 def test_an_oom_kill_is_told_apart() -> None:

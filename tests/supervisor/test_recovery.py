@@ -46,7 +46,7 @@ def report(verdict: Verdict, attempt: int = 1) -> dict[str, Any]:
     [
         (Verdict.RUNNING, [event.Adopted]),
         (Verdict.COMPLETING, [event.Adopted, event.Exited]),
-        (Verdict.ENDED, [event.Adopted, event.Exited, event.Gone]),
+        (Verdict.ENDED, [event.Adopted, event.Exited]),
         (Verdict.SWEEP, [event.Adopted, event.Exited]),
         (Verdict.FOLLOW, [event.Adopted]),
         (Verdict.LOST, [event.Adopted, event.Lost]),
