@@ -89,6 +89,8 @@ class Pool:
                         break
             if missing:
                 return False
+        if not request.gres:  # as most: asked for each job several times
+            return True
         return all(count <= self.gres.get(name, 0) for name, count in request.gres)
 
     def accepting(self, request: Resources) -> list[int]:
