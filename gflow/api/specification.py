@@ -106,32 +106,34 @@ FIELDS: dict[str, Check] = {
 }
 
 #: Fields whose checked value is the Spec's, unchanged.
-_PLAIN_FIELDS = (
-    "time_limit_s",
-    "priority",
-    "begin_at",
-    "nice",
-    "retry_delay_s",
-    "retries",
-    "requeue",
-    "project",
-    "group",
-    "group_limit",
-    "grace_period_s",
-    "linger",
-    "on_end",
-    "warning",
-    "max_output_bytes",
-    "comment",
-    "kill_on_invalid_dependency",
-    "output_path",
-    "error_path",
-    "open_mode",
-    "umask",
-    "rlimits",
-    "params",
-    "sweep",
-    "labels",
+_PLAIN_FIELDS = frozenset(
+    (
+        "time_limit_s",
+        "priority",
+        "begin_at",
+        "nice",
+        "retry_delay_s",
+        "retries",
+        "requeue",
+        "project",
+        "group",
+        "group_limit",
+        "grace_period_s",
+        "linger",
+        "on_end",
+        "warning",
+        "max_output_bytes",
+        "comment",
+        "kill_on_invalid_dependency",
+        "output_path",
+        "error_path",
+        "open_mode",
+        "umask",
+        "rlimits",
+        "params",
+        "sweep",
+        "labels",
+    )
 )
 
 
@@ -209,7 +211,7 @@ class Parser:
             array=self._array(values),
             request=self._request,
             pty=self._terminal(values),
-            **{key: values[key] for key in _PLAIN_FIELDS if values.get(key) is not None},
+            **{key: value for key, value in values.items() if key in _PLAIN_FIELDS},
         )
 
     def _terminal(self, values: dict[str, Any]) -> bool:

@@ -8,7 +8,7 @@ one must not hold up the event loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from gflow.model.record import Key, Record
 from gflow.persistence import codec
@@ -93,7 +93,7 @@ class Batch:
 
 def _companions(key: Key, record: Record, backlog: Backlog) -> list[Key]:
     """Transitions that a record counts and that wait: with it or never, so that none is missing."""
-    if key[0] not in ("job", "array") or not isinstance(record, Mapping):
+    if key[0] not in ("job", "array") or record is None or isinstance(record, bytes):
         return []
     count = record.get("transitions", 0)
     found: list[Key] = []

@@ -6,7 +6,7 @@ that neighbouring versions read each other's records.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from itertools import compress
 from operator import attrgetter, is_not
@@ -106,8 +106,9 @@ def _encode(value: Any) -> Object:
     for (name, default), fact in compress(zip(named, facts), map(is_not, facts, defaults)):
         if fact == default:
             continue
-        as_is = type(fact) in _PLAIN or name in _AS_IS
-        record[name] = fact if as_is else _encode_value(fact)
+        kind = type(fact)
+        as_is = kind in _PLAIN or name in _AS_IS
+        record[name] = fact if as_is else _ENCODERS.get(kind, _same)(fact)
     return record
 
 
@@ -131,19 +132,30 @@ _PLAIN = frozenset({int, str, float, bool, type(None), dict})
 _AS_IS = frozenset({"sweep"})
 
 
-def _encode_value(fact: Any) -> Any:
-    kind = type(fact)
-    if kind is Spec:
-        return _encode_spec(fact)
-    if kind in _READERS:
-        return _encode(fact)
-    if kind is tuple or kind is list:
-        return [part if type(part) in _PLAIN else _encode_value(part) for part in fact]
-    if kind is State:
-        return str(fact)
-    if kind is frozenset:
-        return sorted(fact)
+def _encode_process(process: Process) -> Object:
+    return {"boot_id": process.boot_id, "pid": process.pid, "start_ticks": process.start_ticks}
+
+
+def _encode_parts(parts: Sequence[Any]) -> list[Any]:
+    return [
+        part if type(part) in _PLAIN else _ENCODERS.get(type(part), _same)(part) for part in parts
+    ]
+
+
+def _same(fact: Any) -> Any:
     return fact
+
+
+#: How what JSON does not take as it is becomes a part of a record.
+_ENCODERS: dict[type, Callable[[Any], Any]] = {
+    **dict.fromkeys(_READERS, _encode),
+    Spec: _encode_spec,
+    Process: _encode_process,
+    State: str,
+    tuple: _encode_parts,
+    list: _encode_parts,
+    frozenset: sorted,
+}
 
 
 # --- from records -------------------------------------------------------------------------------

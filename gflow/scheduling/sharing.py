@@ -33,14 +33,17 @@ class Sharing:
 
     def one(self, value: _Value) -> _Value:
         """An object of the same type that equals ``value``, which must be hashable."""
-        if isinstance(value, str) and len(value) > _LENGTH:
-            return value
         known = self._known.get(type(value))
         if known is None:
             known = self._known[type(value)] = {}
-        elif len(known) >= _KNOWN:
+        if (first := known.get(value)) is not None:
+            return first  # type: ignore[return-value]
+        if isinstance(value, str) and len(value) > _LENGTH:
+            return value
+        if len(known) >= _KNOWN:
             known.clear()
-        return known.setdefault(value, value)  # type: ignore[return-value]
+        known[value] = value
+        return value
 
     def spec(self, spec: Spec) -> None:
         """Share the parts of a spec in place: it stays equal to what it was, so nobody can tell."""

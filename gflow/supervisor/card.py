@@ -312,11 +312,13 @@ class Cards:
             return Release.PENDING
         return Release.FREE
 
-    def visible(self, gpu_ids: Iterable[int]) -> str:
+    def visible(self, gpu_ids: Collection[int]) -> str:
         """Value of the variables that show a job its cards: the driver's numbers for them.
 
         Parts of cards have none, so where there are any, each card is known by its UUID.
         """
+        if not gpu_ids:
+            return ""
         uuids = {known.index: uuid for uuid, known in self._known.items()}
         if any(uuid.startswith(_PART) for uuid in uuids.values()):
             return ",".join(uuids.get(index, str(index)) for index in gpu_ids)
