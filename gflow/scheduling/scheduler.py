@@ -409,6 +409,11 @@ class Scheduler:
         """Jobs that hold resources."""
         return [self._core.live.jobs[job_id] for job_id in self._core.live.active]
 
+    @property
+    def busy(self) -> bool:
+        """Whether a job holds resources."""
+        return bool(self._core.live.active)
+
     def counts(self) -> dict[State, int]:
         """Jobs and tasks in memory by state."""
         return dict(self._core.live.counts)

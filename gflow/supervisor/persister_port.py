@@ -113,6 +113,12 @@ class PersisterPort(Port):
         self.pump_soon()
         return position
 
+    def hurry(self) -> None:
+        """Have all that has changed saved at once: somebody waits, or nothing else will come."""
+        if not self._patient:
+            self.link.flush()
+            self.pump_soon()
+
     def pump_soon(self) -> None:
         """Send at the end of this turn, so that what one turn changes travels together."""
         if not self._pumping:
@@ -139,9 +145,7 @@ class PersisterPort(Port):
         """Whether everything up to ``position`` was committed in time."""
         if self.link.durable >= position:
             return True
-        if not self._patient:
-            self.link.flush()
-            self.pump_soon()
+        self.hurry()
         future: asyncio.Future[bool] = self.loop.create_future()
         self._waiter_count += 1
         heapq.heappush(self._waiters, (position, self._waiter_count, future))

@@ -235,6 +235,8 @@ class Reactor:
         position = self.persister.add(keys, atomic=atomic)
         self._transitions += [(position, key) for key in keys if key[0] == "transition"]
         self.perform(actions)
+        if keys and not self.scheduler.busy:
+            self.persister.hurry()
         self._set_timer(clock.now())
         return position
 

@@ -181,7 +181,7 @@ def _peers(own: Machine, count: int, rounds: int) -> Iterator[Row]:
             ours, theirs = sample.alternate(
                 rounds,
                 lambda: count / _ended(own, [SPEC] * count),
-                partial(work, count, _SLOTS),
+                partial(work, own.folder, count, _SLOTS),
             )
         except peer.Missing as why:
             yield skipped(what, str(why))

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.bench import floor, machine, sample
+from tools.bench import floor, sample
 
 #: A Python that can import hyperqueue, when this one cannot; and the tsp to use.
 HQ_PYTHON = "BENCH_HQ_PYTHON"
@@ -40,19 +40,20 @@ class Missing(Exception):
     """There is no such peer here; the message says why."""
 
 
-def task_spooler(count: int, slots: int) -> float:
+def task_spooler(home: Path, count: int, slots: int) -> float:
     """Jobs per second from the first submission to the last end. Raises Missing.
 
-    It keeps each job's output in a file, on the disk that ours are on (its ``-n`` would not).
+    It keeps each job's output in a file, as we do (its ``-n`` would not). What it leaves in
+    ``home`` is the caller's: thousands of files deleted between two rounds would burden the next.
     """
     program = os.environ.get(TSP) or shutil.which("tsp")
     if program is None:
         raise Missing("task-spooler (tsp) is not installed")
-    folder = machine.new_folder()
+    folder = tempfile.mkdtemp(prefix="tsp-", dir=home)
     env = {
         "PATH": os.environ["PATH"],
         "TS_SOCKET": f"{folder}/socket",
-        "TMPDIR": str(folder),
+        "TMPDIR": folder,
         "TS_MAXFINISHED": str(count + 10),
     }
 
@@ -68,16 +69,15 @@ def task_spooler(count: int, slots: int) -> float:
         return count / sample.timed(work)
     finally:
         floor.run([program, "-K"], env)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
-def hyperqueue(count: int, slots: int) -> float:
+def hyperqueue(home: Path, count: int, slots: int) -> float:
     """Tasks of one job per second, submission to end, as its Python API sees it. Raises Missing."""
     python = os.environ.get(HQ_PYTHON) or sys.executable
     known = subprocess.run([python, "-c", "import hyperqueue"], capture_output=True, check=False)
     if known.returncode != 0:
         raise Missing("HyperQueue (hyperqueue) is not installed")
-    folder = tempfile.mkdtemp(prefix="gflow-bench-hq-")
+    folder = tempfile.mkdtemp(prefix="hq-", dir=home)
     try:
         answer = subprocess.run(
             [python, "-c", _HQ_PROGRAM, str(count), str(slots), folder],
@@ -89,8 +89,6 @@ def hyperqueue(count: int, slots: int) -> float:
         )
     except subprocess.TimeoutExpired:
         raise Missing("HyperQueue did not end within 120 s") from None
-    finally:
-        shutil.rmtree(Path(folder), ignore_errors=True)
     for line in answer.stdout.splitlines():
         if line.startswith("seconds "):
             return count / float(line.split()[1])
