@@ -163,6 +163,8 @@ class Parser:
         self._references: References = {} if references is None else references
         self._request = request
         self._blobs: dict[str, bytes] = {}
+        #: The environment before, and its key: in a list most have the same.
+        self._last_environment: tuple[dict[str, Any], str] | None = None
 
     def parse(self, raw: object) -> Submission:
         """One spec, in one go. Raises Refused."""
@@ -260,6 +262,8 @@ class Parser:
         variables = values.get("env")
         if variables is None:
             return None
+        if self._last_environment is not None and self._last_environment[0] == variables:
+            return self._last_environment[1]
         text: list[str] = []
         size = 0
         for count, name in enumerate(sorted(variables)):
@@ -270,7 +274,9 @@ class Parser:
                 raise Invalid(f"env is larger than {_ENV_BYTES >> 20} MB")
             if count % 500 == 499:
                 yield
-        return (yield from pack(("{" + ",".join(text) + "}").encode(), self._blobs))
+        key = yield from pack(("{" + ",".join(text) + "}").encode(), self._blobs)
+        self._last_environment = variables, key
+        return key
 
 
 def pack(data: bytes, blobs: dict[str, bytes]) -> Generator[None, None, str]:

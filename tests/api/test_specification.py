@@ -68,6 +68,17 @@ def test_a_script_becomes_a_blob_of_its_text() -> None:
     )
 
 
+@pytest.mark.parametrize("other", [{"A": "2"}, {"A": "1", "B": "2"}, {}])
+def test_an_environment_is_not_taken_for_the_one_before(other: dict[str, str]) -> None:
+    """In a list: each spec has its own, and equal ones share a blob."""
+    parser = Parser(PEER)
+    found = [parser.parse({"command": ["true"], "env": env}) for env in ({"A": "1"}, other)]
+    again = parser.parse({"command": ["true"], "env": {**other}})
+    first, second = (zlib.decompress(one.blobs[one.spec.env]) for one in found)
+    assert (json.loads(first), json.loads(second)) == ({"A": "1"}, other)
+    assert (again.spec.env, again.blobs) == (found[1].spec.env, found[1].blobs)
+
+
 def test_large_environments_are_done_in_steps() -> None:
     """No single step of a big spec does all the work."""
     raw = {"command": ["true"], "env": {f"V{n}": "x" * 2000 for n in range(1500)}}
