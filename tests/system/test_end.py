@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import signal
 
-from tests.system.machine import Machine
+from tests.system.machine import Machine, eventually
 
 CODES = [0, 1, 77, 126, 127, 137, 255]
 SIGNALS = ["KILL", "TERM", "SEGV", "ABRT", "PIPE"]
 Ends = dict[int, tuple[int | None, int | None]]
 
 
-def submit_all(machine: Machine, delay_s: float) -> Ends:
-    """Jobs that end in every way there is after the delay: id → (exit code, signal)."""
+def submit_all(machine: Machine, first: str = ":") -> Ends:
+    """Jobs that end in every way there is after a command: id → (exit code, signal)."""
     ends: Ends = {}
     for code in CODES:
-        ends[machine.submit(f"sleep {delay_s}; exit {code}")] = (code, None)
+        ends[machine.submit(f"{first}; exit {code}")] = (code, None)
     for name in SIGNALS:
         number = signal.Signals[f"SIG{name}"].value
-        ends[machine.submit(f"sleep {delay_s}; kill -{name} $$")] = (None, number)
+        ends[machine.submit(f"{first}; kill -{name} $$")] = (None, number)
     return ends
 
 
@@ -33,16 +33,18 @@ def check(machine: Machine, ends: Ends) -> None:
 
 def test_every_end_is_told_apart(machine: Machine) -> None:
     """Exit codes and signals are exact: exit 137 is not SIGKILL."""
-    check(machine, submit_all(machine, 0))
+    check(machine, submit_all(machine))
 
 
 def test_ends_while_the_supervisor_is_down(new_machine: object) -> None:
     """The same for jobs that end between kill -9 and the next start."""
     machine = new_machine(GFLOW_RESOURCES__CPUS="16")  # type: ignore[operator]
     machine.start()
-    ends = submit_all(machine, 6)
-    assert all(machine.job(job_id)["state"] == "RUNNING" for job_id in ends)
+    gate = machine.state.parent / "gate"
+    ends = submit_all(machine, f"until [ -e {gate} ]; do sleep 0.05; done")
+    eventually(lambda: all(machine.job(one)["state"] == "RUNNING" for one in ends))
     machine.kill()
+    gate.touch()
     shims = [p for p in (machine.state / "runs").iterdir() if p.name[0] != "."]
     assert len(shims) == len(ends)
     for path in shims:
