@@ -8,7 +8,7 @@ from typing import Any
 
 from gflow.model.job import Job
 from gflow.model.state import Instant
-from gflow.scheduling import fair_share, warning
+from gflow.scheduling import calendar, fair_share, warning
 from gflow.scheduling.core import Core
 
 
@@ -66,9 +66,12 @@ def change_end(core: Core, job: Job, **facts: Any) -> None:
 def _may_make_room(core: Core, before: float, end: float) -> bool:
     """Whether an end that moved lets something start that could not.
 
-    One that comes later, as every confirmed start brings it about, does so only by moving the
-    reservation that counted on it.
+    One that comes later, as every confirmed start brings it about, does so only where something
+    counted on it: what is kept for the highest blocked job, or a reservation whose owner's job
+    lasts into it now and shares its cards.
     """
     if before < end < inf:
-        return any(before <= moment < end for moment in core.reserved_moments)
+        known = calendar.spans(core, frozenset(), core.now)
+        moments = (*core.reserved_moments, *(start for _, (start, _) in known))
+        return any(before <= moment < end for moment in moments)
     return end != before and (core.reserved_id is not None or bool(core.calendar))

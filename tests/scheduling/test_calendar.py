@@ -61,6 +61,18 @@ def test_a_job_that_would_run_into_it_waits() -> None:
     assert [stage.state(job) for job in (long, endless)] == [State.PENDING] * 2
 
 
+def test_an_owners_job_that_lasts_into_it_after_all_makes_room() -> None:
+    """Confirmed late, it ends later, and its cards can be shared: what is kept is less."""
+    stage = Stage(capacity(cpus=8, gpus=2))
+    _reserve(stage, 100, 600, gpus=2)
+    half = {"gpu_shared": True, "gpu_memory_bytes": 8 << 30}
+    own = stage.submit(spec(user="owner", gpus=2, time_limit_s=90, **half))
+    other = stage.submit(spec(gpus=1, **half))
+    stage.pass_s(20)
+    assert stage.reasons(other) == ["Reservation"]
+    assert starts(stage.started(own)) == [other]
+
+
 def test_particular_cards() -> None:
     """Others get the rest."""
     stage = _stage()
