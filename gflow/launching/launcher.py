@@ -75,7 +75,7 @@ def _kept_fds(settings: dict[str, Any]) -> tuple[int, ...]:
 
 
 class Launcher:
-    """One loop over the supervisor's pipe, the FIFO of reports, and a pidfd per shim."""
+    """One loop over the supervisor's pipe, the FIFO of reports, and a line and a pidfd per shim."""
 
     def __init__(self, channel: Channel, settings: dict[str, Any]) -> None:
         self._channel = channel

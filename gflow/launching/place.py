@@ -32,7 +32,7 @@ class Place:
         #: Scripts of running attempts. Elsewhere in system mode: their owners must get there.
         self.spool = spool_dir or f"{state_dir}/spool"
         self.logs = f"{state_dir}/logs"
-        #: FIFO through which shims reach whichever launcher lives.
+        #: FIFO through which shims reach whichever launcher lives, where theirs is gone.
         self.reports = f"{self.runs}/.reports"
         self.machine_id = identity.machine_id()
         self.boot_id = identity.boot_id()
