@@ -49,6 +49,7 @@ def begin(title: str, keep_fds: Iterable[int] = ()) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _stop_perf_map()
     close_fds_except((0, 1, 2, *keep_fds))
     null = os.open(os.devnull, os.O_RDONLY)
     if null != 0:
@@ -56,6 +57,17 @@ def begin(title: str, keep_fds: Iterable[int] = ()) -> None:
         os.close(null)
     os.chdir("/")
     set_title(title)
+
+
+def _stop_perf_map() -> None:
+    """With PYTHONPERFSUPPORT the interpreter writes to a descriptor of its own, by its number.
+
+    It is closed here with the others, and what gets that number next may be the store (Python 3.12,
+    sys.deactivate_stack_trampoline).
+    """
+    stop = getattr(sys, "deactivate_stack_trampoline", None)
+    if stop is not None:
+        stop()
 
 
 def words(fd: int, settings: dict[str, Any]) -> list[str]:

@@ -72,3 +72,23 @@ def test_it_is_shielded(seen: dict[str, object]) -> None:
 def test_a_title_costs_no_library(seen: dict[str, object]) -> None:
     """The launcher forks often: what needs repair after a fork is not loaded."""
     assert seen["logging"] is False
+
+
+@pytest.mark.skipif(
+    not hasattr(sys, "activate_stack_trampoline"), reason="this Python has no support for perf"
+)
+def test_the_interpreters_map_for_perf_goes_into_no_file_of_ours(tmp_path: Path) -> None:
+    """Its descriptor is closed with the others, and its number is soon another file's."""
+    code = f"""
+import os
+from gflow.process import child
+child.begin("test")
+for number in range(20):
+    os.open(f"{tmp_path}/{{number}}", os.O_CREAT | os.O_WRONLY)
+for number in range(200):
+    exec(f"def new_{{number}}(): return {{number}}\\nnew_{{number}}()")
+"""
+    root = Path(__file__).parents[2]
+    env = {**os.environ, "PYTHONPATH": str(root), "PYTHONPERFSUPPORT": "1"}
+    subprocess.run([sys.executable, "-c", code], env=env, check=True, start_new_session=True)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b""] * 20
