@@ -22,8 +22,6 @@ class Journal:
         self._name = os.path.basename(path)
         self._spare = spare
         self._fd = -1
-        #: Device and inode.
-        self._inode = (-1, -1)
         #: Lines that the full disk did not take.
         self._unwritten: list[tuple[str, Facts]] = []
 
@@ -31,8 +29,6 @@ class Journal:
         """Make the file. False: it is there already. Raises CannotStart."""
         try:
             self._fd = runfile.create(self._path, self._spare)
-            status = os.fstat(self._fd)
-            self._inode = status.st_dev, status.st_ino
         except FileExistsError:
             return False
         except OSError as error:
@@ -99,11 +95,7 @@ class Journal:
 
     def is_forgotten(self) -> bool:
         """Whether nobody needs the file any more: the attempt's final record is durable."""
-        try:
-            status = os.stat(self._path)
-        except FileNotFoundError:
-            return True
-        return (status.st_dev, status.st_ino) != self._inode
+        return not runfile.is_at(self._fd, self._path)
 
     def close(self) -> None:
         """Give up the lock: this process is no sign of life of the attempt any more."""

@@ -29,9 +29,8 @@ _EARLY_S = 1e-6
 class Link:
     """One batch in flight, everything else in line.
 
-    ``encode`` gives a key's newest record (None deletes it). ``gather_s``:
-    changes wait up to so long for company, unless there is a ``flush``; 0 commits as fast as
-    answers return.
+    ``encode`` gives a key's newest record (None deletes it). ``gather_s``: changes wait up to so
+    long for company, unless there is a ``flush``; 0 commits as fast as answers return.
     """
 
     def __init__(

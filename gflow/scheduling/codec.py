@@ -132,10 +132,6 @@ _PLAIN = frozenset({int, str, float, bool, type(None), dict})
 _AS_IS = frozenset({"sweep"})
 
 
-def _encode_process(process: Process) -> Object:
-    return {"boot_id": process.boot_id, "pid": process.pid, "start_ticks": process.start_ticks}
-
-
 def _encode_parts(parts: Sequence[Any]) -> list[Any]:
     return [
         part if type(part) in _PLAIN else _ENCODERS.get(type(part), _same)(part) for part in parts
@@ -150,7 +146,6 @@ def _same(fact: Any) -> Any:
 _ENCODERS: dict[type, Callable[[Any], Any]] = {
     **dict.fromkeys(_READERS, _encode),
     Spec: _encode_spec,
-    Process: _encode_process,
     State: str,
     tuple: _encode_parts,
     list: _encode_parts,

@@ -218,12 +218,11 @@ class Reactor:
 
         Returns the position that must be durable for the change to be so.
         """
-        actions = self.scheduler.handle_all(events, clock.now())
-        return self.finish(actions, self.scheduler.take_changes())
+        return self.finish(*self.decide(*events))
 
-    def decide(self, event: Event) -> tuple[list[Action], list[Key]]:
+    def decide(self, *events: Event) -> tuple[list[Action], list[Key]]:
         """The core's actions and changed keys, nothing of it carried out yet."""
-        actions = self.scheduler.handle(event, clock.now())
+        actions = self.scheduler.handle_all(events, clock.now())
         return actions, self.scheduler.take_changes()
 
     def finish(self, actions: list[Action], keys: Iterable[Key], *, atomic: bool = False) -> int:
